@@ -1,0 +1,281 @@
+"""The contract every engine keeps, and the changes it applies.
+
+An engine speaks our verbs. Nothing above it knows how it stores them: SQLite stands in `store/sqlite/`, and whatever
+stands beside it passes the same suite, `tests/contract/`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store.records import (
+    AgentStat,
+    Appended,
+    Archived,
+    ArchiveSummary,
+    ImportFile,
+    Mount,
+    Page,
+    SessionState,
+    Written,
+    ZoneStat,
+)
+from store.zones import Zone
+
+
+@dataclass(frozen=True, slots=True)
+class WriteState:
+    """Create or replace the snapshot of the current session; gives a `Written`.
+
+    The session comes into being where there is none. Writing the bytes that are stored already changes neither revision nor modts; `covers_line` is set all the same.
+
+    Attributes:
+        zone: a current zone.
+        content: the whole snapshot.
+        now_ms: unix ms of the change.
+        session_id: if given, the session must be this one: else `StaleSessionError`, on a fresh agent too.
+        expect_revision: if given, the stored revision must be this (0: no snapshot): else `RevisionMismatchError`.
+        covers_line: number of output lines the snapshot already contains, None where the writer does not say.
+    """
+
+    zone: Zone
+    content: bytes
+    now_ms: int
+    session_id: str | None = None
+    expect_revision: int | None = None
+    covers_line: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendOutput:
+    r"""Append to the output of the current session; gives an `Appended`.
+
+    The session comes into being where there is none. An unterminated tail (migrated data) is closed with `\n` first. On repetition with `expect_offset`: if the bytes
+    stored there are the ones sent, the append succeeds as a duplicate and nothing is stored; so a lost answer can be
+    asked for again.
+
+    Attributes:
+        zone: a current zone.
+        text: the bytes to append: whole lines, the last one ended by `\n`. Not empty.
+        now_ms: unix ms of the change.
+        session_id: as in `WriteState`.
+        expect_offset: if given, the size the output must have: else `OffsetMismatchError`, unless it is a duplicate.
+    """
+
+    zone: Zone
+    text: bytes
+    now_ms: int
+    session_id: str | None = None
+    expect_offset: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSession:
+    """Turn the current session into an archive: one row changes, whatever its size; gives an `Archived`.
+
+    Its time is `now_ms`, or one more than the agent's newest archive if that is not earlier. Where no file of the zone
+    has a byte there is nothing to archive and nothing changes. With the `session_id` of a session that is archived
+    already: that archive again. With any other that is not the current one: `StaleSessionError`.
+    """
+
+    zone: Zone
+    now_ms: int
+    session_id: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPreview:
+    """Keep the preview worked out for an archive; gives None. Where it is gone or has one, nothing changes."""
+
+    zone: Zone
+    preview: str
+    node_count: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return len(self.preview)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSession:
+    """Take over a session from elsewhere, as a zone of its own with a fresh session id; gives a `ZoneStat`.
+
+    For an archive whose millisecond is taken, the next free one is used. A current zone that exists without a byte in
+    it is replaced; one that has content is a `ValueError`: the caller looks before it asks. Whatever goes wrong, an
+    exception out of a file's `chunks` too, undoes this change alone and is its outcome.
+
+    Attributes:
+        zone: where the session is to be.
+        files: its files. An empty one is kept as empty.
+        created_at_ms: unix ms.
+        origin: where it came from; kept, see `Engine.origins`. None where another zone keeps it.
+        covers_line: kept where it lies within the output, else dropped.
+    """
+
+    zone: Zone
+    files: tuple[ImportFile, ...]
+    created_at_ms: int
+    origin: str | None = None
+    covers_line: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSession:
+    """Give a session another zone's name: one row changes, whatever its size; gives the `Zone` it has now.
+
+    A current that moves to an archive's name gets no preview yet. For an archive whose millisecond is taken, the next
+    free one is used. A current zone that exists without a byte in it is replaced; one with content is a `ValueError`:
+    the caller looks before it asks. Where the source does not exist: `ZoneNotFoundError`.
+    """
+
+    source: Zone
+    target: Zone
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteSession:
+    """Finish a half-done move: the target takes the named files of the source, and the source is gone; gives None.
+
+    The target keeps its session id, and remembers the source's origins with its own. Files named must not exist in the
+    target. The source's `covers_line` is taken over where the target has none. Where either does not exist:
+    `ZoneNotFoundError`.
+    """
+
+    source: Zone
+    target: Zone
+    names: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+Change = WriteState | AppendOutput | ArchiveSession | KeepPreview | ImportSession | MoveSession | CompleteSession
+Result = Written | Appended | Archived | ZoneStat | Zone | None
+Outcome = Result | Exception
+"""What became of one change: its result, or why it was refused while the others of its batch were applied."""
+
+
+class Engine(ABC):
+    """Keeps sessions.
+
+    One caller at a time may be in `apply` or `maintain`: the writer. Reads may run beside it and each other. Every read sees the state after some commit, whole. Every read may raise `StorageDamagedError`, which names the zone
+    and the file, and `StorageUnavailableError`.
+    """
+
+    name: str
+    """What `srv:status` calls it."""
+
+    @abstractmethod
+    async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        """Apply the changes in order, as one durable transaction, and return an outcome for each.
+
+        When it returns, every change whose outcome is a result is on disk. A change that is refused (stale session,
+        mismatch) changes nothing and does not disturb the others.
+
+        Raises:
+            StorageFullError, StorageUnavailableError, StorageDamagedError: the transaction failed; nothing of the batch
+            is stored.
+        """
+
+    @property
+    @abstractmethod
+    def maintenance_due(self) -> bool:
+        """Tell whether `maintain` has something to do."""
+
+    @abstractmethod
+    async def maintain(self) -> None:
+        """Do one bounded step of housekeeping, between two batches."""
+
+    @abstractmethod
+    async def read_session_state(self, zone: Zone, if_revision: int | None = None) -> SessionState | None:
+        """Read a zone's session and snapshot; None where there is no such zone.
+
+        With `if_revision` equal to the stored revision: `unchanged`, without the content.
+        """
+
+    @abstractmethod
+    async def read_output(self, zone: Zone, first_line: int | None, limit: int, max_bytes: int) -> Page | None:
+        """Read lines of the output; None where there is no such zone.
+
+        From `first_line`: the oldest that fit. Without it: the newest that fit. At most `limit` lines and `max_bytes`
+        bytes (newlines counted), but at least one line where there is one. Past the end: no lines, and `first_line` is
+        the total.
+        """
+
+    @abstractmethod
+    async def mount(self, zone: Zone, tail_lines: int, max_bytes: int) -> Mount | None:
+        """Read snapshot and output in one transaction; None where there is no such zone.
+
+        Lines start at `covers_line`, or are the last `tail_lines` where that is fewer; of those the newest that fit
+        `max_bytes`.
+        """
+
+    @abstractmethod
+    async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
+        """Describe agents in the order asked, without reading content."""
+
+    @abstractmethod
+    async def list_agents(self, limit: int, after: str | None) -> list[AgentStat]:
+        """Describe the agents that have a session, current or archived, in order of id (by code point), beyond `after`."""
+
+    @abstractmethod
+    async def list_archives(self, definition_id: str, limit: int, before_ms: int | None) -> list[ArchiveSummary]:
+        """List an agent's archives, newest first, only those older than `before_ms`, without opening any."""
+
+    @abstractmethod
+    async def archives_without_preview(self, limit: int) -> list[Zone]:
+        """Name archives whose preview is not worked out yet, newest first, of any agent."""
+
+    @abstractmethod
+    async def zone_stat(self, zone: Zone) -> ZoneStat | None:
+        """Describe a zone and its files; None where there is no such zone."""
+
+    @abstractmethod
+    async def zones_of(self, definition_id: str) -> list[ZoneStat]:
+        """Describe all zones of an agent: the current one first, then archives by time."""
+
+    @abstractmethod
+    async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """Read bytes of a file: at least one and at most `max_bytes` from `start_byte`; empty at or past its end."""
+
+    @abstractmethod
+    async def origins(self) -> set[str]:
+        """Return every origin that a session of the store came from."""
+
+    @abstractmethod
+    async def status(self) -> dict[str, object]:
+        """Describe the engine for `srv:status`: versions, sizes in bytes, counts."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Wait for what is under way and let go of everything. Doing it twice is harmless."""

@@ -1,0 +1,79 @@
+"""Every maximum, with its reason. Sizes are in bytes and binary units.
+
+`Limits` holds those that a setting can change; the constants below it are part of the wire contract (DESIGN.md section
+2) or of the stored form (section 4) and are the same everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+TIME_MS_MAX: Final = 2**53 - 1
+"""The largest whole number that JSON carries safely everywhere; also bounds revisions, offsets and line numbers."""
+
+DEFINITION_ID_CHARACTERS_MAX: Final = 512
+"""Ids are UUIDs or slugs; the bound keeps zone names and index keys small."""
+
+PART_BYTES: Final = 64 * KIB
+"""The size parts are cut to: large enough for few rows, small enough that a small change writes little."""
+
+TAIL_PART_BYTES_MAX: Final = 3 * KIB
+"""A tail part grows in place up to this size: with its row header it stays on one 4 KiB page, which an append writes anyway."""
+
+LOOSE_PART_BYTES_MAX: Final = 32 * KIB
+"""Output parts below this size are merged once together they fill a part."""
+
+BATCH_CHANGES_MAX: Final = 1_000
+"""Changes in one commit: enough for every client of a busy daemon at once, few enough that a commit stays short."""
+
+BATCH_BYTES_MAX: Final = 8 * MIB
+"""Bytes in one commit, unless one change alone is larger."""
+
+READ_ARCHIVES_DEFAULT: Final = 20
+READ_ARCHIVES_MAX: Final = 100
+READ_LINES_DEFAULT: Final = 200
+READ_LINES_MAX: Final = 10_000
+READ_BYTES_DEFAULT: Final = 1 * MIB
+READ_BYTES_MAX: Final = 8 * MIB
+MOUNT_LINES_DEFAULT: Final = 5_000
+LIST_AGENTS_DEFAULT: Final = 100
+LIST_AGENTS_MAX: Final = 1_000
+STAT_DEFINITIONS_MAX: Final = 1_000
+
+PREVIEW_CHARACTERS_MAX: Final = 240
+"""A preview is one line of a list."""
+
+LIST_PREVIEW_WAIT_MS: Final = 250
+"""How long `list_archives` works on the previews its rows still lack."""
+
+QUOTE_CHARACTERS_MAX: Final = 100
+"""A value quoted in an error message is cut here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The maxima that settings can change; the field names are the names that TOO_LARGE reports.
+
+    Attributes:
+        snapshot_bytes_max: one snapshot; the largest seen in the field is 50 MB.
+        body_bytes_max: one request body; a snapshot may double when escaped as a JSON string.
+        append_bytes_max: all texts of one append call; keeps one commit short.
+        append_lines_max: texts in one append call.
+        batch_members_max: members of one JSON-RPC batch.
+        json_nesting_max: depth of arrays and objects in a request; ours need five.
+        queue_changes_max: changes waiting for the writer; more are OVERLOADED.
+        queue_bytes_max: bytes waiting for the writer.
+    """
+
+    snapshot_bytes_max: int = 64 * MIB
+    body_bytes_max: int = 128 * MIB
+    append_bytes_max: int = 8 * MIB
+    append_lines_max: int = 10_000
+    batch_members_max: int = 1_000
+    json_nesting_max: int = 128
+    queue_changes_max: int = 10_000
+    queue_bytes_max: int = 256 * MIB

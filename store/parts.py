@@ -1,0 +1,177 @@
+"""Bytes to parts and back, and what differs; pure. The stored form is pictured in `store/DESIGN.md`.
+
+A snapshot is cut at fixed multiples of `PART_BYTES`, so that a change rewrites only the parts it touches. An output is
+cut at line ends: a line never spans parts, and every part begins with a line.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Self
+
+from store.limits import LOOSE_PART_BYTES_MAX, PART_BYTES, TAIL_PART_BYTES_MAX
+from store.lines import count_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stored slice of a file.
+
+    Attributes:
+        start_byte: where in the file it begins.
+        first_line: number of lines (not blank) before it; 0 in files other than `output`.
+        line_count: lines in it that are not blank; 0 in files other than `output`.
+        crc32: of `data`.
+        data: its bytes.
+    """
+
+    start_byte: int
+    first_line: int
+    line_count: int
+    crc32: int
+    data: bytes
+
+    @classmethod
+    def of(cls, data: bytes, start_byte: int, first_line: int = 0, line_count: int = 0) -> Self:
+        """Make a part and its checksum."""
+        return cls(start_byte, first_line, line_count, zlib.crc32(data), data)
+
+    @property
+    def end_byte(self) -> int:
+        """Where in the file it ends."""
+        return self.start_byte + len(self.data)
+
+    @property
+    def end_line(self) -> int:
+        """Number of lines up to its end."""
+        return self.first_line + self.line_count
+
+
+def cut_opaque(chunks: Iterable[bytes]) -> Iterator[Part]:
+    """Cut a file other than `output` into parts of `PART_BYTES`, the last one shorter; an empty one is one empty part."""
+    buffer = bytearray()
+    start = 0
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= PART_BYTES:
+            yield Part.of(bytes(buffer[:PART_BYTES]), start)
+            del buffer[:PART_BYTES]
+            start += PART_BYTES
+    if buffer or start == 0:
+        yield Part.of(bytes(buffer), start)
+
+
+def cut_lines(chunks: Iterable[bytes], start_byte: int = 0, first_line: int = 0) -> Iterator[Part]:
+    """Cut output into parts of at most `PART_BYTES` that end at a line end; a longer line is a part of its own.
+
+    The last part may be short, and is unterminated where the data is; one empty part if the whole file is empty.
+    """
+    buffer = bytearray()
+    searched = 0
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) > PART_BYTES:
+            end = buffer.rfind(b"\n", 0, PART_BYTES) + 1 or buffer.find(b"\n", max(searched, PART_BYTES)) + 1
+            if not end:
+                searched = len(buffer)
+                break
+            part = _line_part(bytes(buffer[:end]), start_byte, first_line)
+            yield part
+            del buffer[:end]
+            searched = 0
+            start_byte, first_line = part.end_byte, part.end_line
+    if buffer or start_byte == 0:
+        yield _line_part(bytes(buffer), start_byte, first_line)
+
+
+def _line_part(data: bytes, start_byte: int, first_line: int) -> Part:
+    return Part.of(data, start_byte, first_line, count_lines(data))
+
+
+def differing(stored: Iterable[Part], new: Sequence[Part]) -> list[Part]:
+    """Return the parts of `new` that are not stored as they are.
+
+    Bytes are compared, not only checksums: two contents with one CRC must not pass for the same. A stored part whose
+    checksum does not fit its own bytes differs too, so writing a damaged snapshot again mends it.
+    """
+    return [
+        part
+        for part, old in zip_longest(new, stored)
+        if part is not None
+        and (old is None or (old.start_byte, old.crc32) != (part.start_byte, part.crc32) or old.data != part.data)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part at the end of an output that a later append may still rewrite."""
+
+    start_byte: int
+    first_line: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    r"""The end of an output, all that an append needs to know.
+
+    Attributes:
+        size_bytes: of the output.
+        total_lines: of the output, not blank.
+        revision: of the output; 0 where there is none.
+        ends_line: the last byte is `\n`, or there is none.
+        open_parts: the run of parts below `LOOSE_PART_BYTES_MAX` at the end, and the last one in any case where
+        unterminated.
+        last_data: bytes of the last open part, where they are at hand.
+    """
+
+    size_bytes: int = 0
+    total_lines: int = 0
+    revision: int = 0
+    ends_line: bool = True
+    open_parts: tuple[OpenPart, ...] = ()
+    last_data: bytes | None = None
+
+    def rewrite_from(self, added_bytes: int) -> OpenPart:
+        """Say where an append of that many bytes begins to rewrite.
+
+        Returns an open part to take up again, or an empty one at the end of the output where nothing is rewritten. The
+        last part is taken up while it fits a page, and to close an unterminated line; all open parts together once they
+        fill a part: so neither the number of parts nor the bytes rewritten per append grow.
+        """
+        if self.open_parts:
+            first, last = self.open_parts[0], self.open_parts[-1]
+            if len(self.open_parts) > 1 and self.size_bytes - first.start_byte + added_bytes >= PART_BYTES:
+                return first
+            if not self.ends_line or last.size_bytes + added_bytes <= TAIL_PART_BYTES_MAX:
+                return last
+        return OpenPart(self.size_bytes, self.total_lines, 0)
+
+    def after(self, rewritten: OpenPart, parts: Sequence[Part], revision: int) -> Tail:
+        """Return the tail once `parts` (one or more) are stored from `rewritten` on."""
+        last = parts[-1]
+        kept = tuple(part for part in self.open_parts if part.start_byte < rewritten.start_byte)
+        stored = (OpenPart(part.start_byte, part.first_line, len(part.data)) for part in parts)
+        ends_line = last.data.endswith(b"\n") or last.end_byte == 0
+        small = len(last.data) <= TAIL_PART_BYTES_MAX
+        return Tail(
+            size_bytes=last.end_byte,
+            total_lines=last.end_line,
+            revision=revision,
+            ends_line=ends_line,
+            open_parts=open_run((*kept, *stored), ends_line=ends_line),
+            last_data=last.data if small else None,
+        )
+
+
+def open_run(parts: Sequence[OpenPart], *, ends_line: bool) -> tuple[OpenPart, ...]:
+    """Pick the open parts from the parts at the end of an output, given in order."""
+    start = len(parts)
+    while start and parts[start - 1].size_bytes < LOOSE_PART_BYTES_MAX:
+        start -= 1
+    if not ends_line:
+        start = min(start, len(parts) - 1)
+    return tuple(parts[start:])

@@ -1,0 +1,65 @@
+-- Statements about files: rows of `file_parts`.
+
+-- name: put_part
+-- A part is stored, or stored anew where the same one was shorter or other.
+INSERT INTO file_parts
+    (zone_id, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision, crc32, codec, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
+ON CONFLICT (zone_id, name, start_byte) DO UPDATE SET
+    first_line = excluded.first_line, size_bytes = excluded.size_bytes, line_count = excluded.line_count,
+    modified_at_ms = excluded.modified_at_ms, revision = excluded.revision,
+    crc32 = excluded.crc32, codec = excluded.codec, data = excluded.data;
+
+-- name: delete_parts_from
+-- The end of a file is cut off, or about to be stored anew.
+DELETE FROM file_parts WHERE zone_id = :zone_id AND name = :name AND start_byte >= :start_byte;
+
+-- name: move_file
+-- A file goes to another session, whole.
+UPDATE file_parts SET zone_id = :target_id WHERE zone_id = :source_id AND name = :name;
+
+-- name: last_part
+-- The last part of a file tells the file's size, lines, revision and time.
+SELECT start_byte + size_bytes AS size_bytes, first_line + line_count AS total_lines, modified_at_ms, revision
+FROM file_parts WHERE zone_id = :zone_id AND name = :name ORDER BY start_byte DESC LIMIT 1;
+
+-- name: files_of
+-- The files of a session by their last parts. Skips from name to name, whatever number of parts lies between.
+WITH RECURSIVE names (name) AS (
+    SELECT min(name) FROM file_parts WHERE zone_id = :zone_id
+    UNION ALL
+    SELECT (SELECT min(name) FROM file_parts WHERE zone_id = :zone_id AND name > names.name)
+    FROM names WHERE name IS NOT NULL
+)
+SELECT part.name, start_byte + size_bytes AS size_bytes, first_line + line_count AS total_lines,
+       modified_at_ms, revision
+FROM names JOIN file_parts AS part ON part.rowid = (
+    SELECT rowid FROM file_parts
+    WHERE zone_id = :zone_id AND name = names.name ORDER BY start_byte DESC LIMIT 1
+)
+ORDER BY part.name;
+
+-- name: parts_from
+-- Parts of a file in order, from the one that holds a byte.
+SELECT start_byte, first_line, size_bytes, line_count, crc32, codec, data FROM file_parts
+WHERE zone_id = :zone_id AND name = :name AND start_byte >= coalesce((
+    SELECT max(start_byte) FROM file_parts WHERE zone_id = :zone_id AND name = :name AND start_byte <= :start_byte
+), 0)
+ORDER BY start_byte;
+
+-- name: part_of_line
+-- Where the part begins that holds a line: the last one of those that begin with it or before it, as a part of blank
+-- lines begins with the same line as the one after it.
+SELECT start_byte FROM file_parts
+WHERE zone_id = :zone_id AND name = 'output' AND first_line <= :first_line
+ORDER BY first_line DESC, start_byte DESC LIMIT 1;
+
+-- name: parts_backwards
+-- Parts of the output from its end.
+SELECT start_byte, first_line, size_bytes, line_count, crc32, codec, data FROM file_parts
+WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC;
+
+-- name: tail_parts
+-- The shapes of the last parts of an output, from its end.
+SELECT start_byte, first_line, size_bytes, line_count, revision FROM file_parts
+WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;

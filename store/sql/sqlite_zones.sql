@@ -1,0 +1,83 @@
+-- Statements about sessions: rows of `zones`.
+
+-- name: zone_by_name
+-- One session.
+SELECT id, session_id, created_at_ms, covers_line FROM zones WHERE zone = :zone;
+
+-- name: insert_zone
+-- A session comes into being.
+INSERT INTO zones (zone, definition_id, archived_at_ms, session_id, created_at_ms, covers_line, origin)
+VALUES (:zone, :definition_id, :archived_at_ms, :session_id, :created_at_ms, :covers_line, :origin);
+
+-- name: set_covers_line
+-- How much of the output the snapshot contains.
+UPDATE zones SET covers_line = :covers_line WHERE id = :id AND covers_line IS NOT :covers_line;
+
+-- name: rename_zone
+-- Archive and move. The preview stays where an archive stays one.
+UPDATE zones
+SET zone = :zone,
+    definition_id = :definition_id,
+    preview = CASE WHEN archived_at_ms IS NULL THEN NULL ELSE preview END,
+    archived_at_ms = :archived_at_ms
+WHERE id = :id;
+
+-- name: delete_zone
+-- A session without a byte, or one whose files have all gone to another; its parts go with it.
+DELETE FROM zones WHERE id = :id;
+
+-- name: archive_by_session
+-- The archive that a session of this agent became.
+SELECT zone, archived_at_ms FROM zones
+WHERE session_id = :session_id AND definition_id = :definition_id AND archived_at_ms IS NOT NULL;
+
+-- name: newest_archive
+-- Time of an agent's newest archive.
+SELECT max(archived_at_ms) FROM zones WHERE definition_id = :definition_id;
+
+-- name: keep_preview
+-- A preview is worked out once.
+UPDATE zones SET preview = :preview, node_count = :node_count
+WHERE zone = :zone AND archived_at_ms IS NOT NULL AND preview IS NULL;
+
+-- name: zones_of
+-- All sessions of an agent, the current one first.
+SELECT zone, id, session_id, created_at_ms FROM zones WHERE definition_id = :definition_id
+ORDER BY archived_at_ms IS NOT NULL, archived_at_ms;
+
+-- name: list_archives
+-- An agent's archives, newest first.
+SELECT id, archived_at_ms, preview, node_count, session_id FROM zones
+WHERE definition_id = :definition_id AND archived_at_ms < :before_ms
+ORDER BY archived_at_ms DESC LIMIT :limit;
+
+-- name: archives_without_preview
+-- What is left to work out, newest first.
+SELECT definition_id, archived_at_ms FROM zones
+WHERE preview IS NULL AND archived_at_ms IS NOT NULL
+ORDER BY archived_at_ms DESC LIMIT :limit;
+
+-- name: list_agents
+-- Agents in order of id.
+SELECT DISTINCT definition_id FROM zones WHERE definition_id > :after ORDER BY definition_id LIMIT :limit;
+
+-- name: count_archives
+-- How many archives an agent has.
+SELECT count(archived_at_ms) FROM zones WHERE definition_id = :definition_id;
+
+-- name: origins
+-- Where sessions came from; one that was completed from another has several, a line each.
+SELECT origin FROM zones WHERE origin IS NOT NULL;
+
+-- name: origin_of
+-- Where one session came from.
+SELECT origin, covers_line FROM zones WHERE id = :id;
+
+-- name: complete_zone
+-- A session takes over what another one was known by. Its preview is worked out anew.
+UPDATE zones SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
+WHERE id = :id;
+
+-- name: count_sessions
+-- For the status.
+SELECT count(*) AS sessions, count(archived_at_ms) AS archives FROM zones;

@@ -1,0 +1,283 @@
+"""Writing: the changes of DESIGN.md section 3 inside the open transaction of a batch, on the writer's thread.
+
+A change looks before it stores: what is refused has changed nothing, so the others of its batch go on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from store import limits
+from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
+from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageDamagedError
+from store.parts import OpenPart, Part, Tail, cut_lines, cut_opaque, differing, open_run
+from store.records import Appended, Archived, Written
+from store.sqlite.rows import PARTS, RAW_CODEC, ZONES, damaged, files_of, find_zone, last_part, read_parts, slice_of
+from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
+
+_KNOWN_SESSIONS_MAX: Final = 4_096
+_TAIL_PARTS_MAX: Final = 64
+"""Open parts are at most this many: they are merged once they fill `PART_BYTES`, and all but the last are larger than
+`TAIL_PART_BYTES_MAX` with the append that followed."""
+
+_UNSOUND: Final = -1
+"""A checksum that no part has."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What the writing side remembers of a current session between appends."""
+
+    id: int
+    session_id: str
+    tail: Tail | None = None
+
+
+class Changes:
+    """Applies changes over the writing handle.
+
+    Attributes:
+        written_bytes: grows with what was stored, roughly; tells when a checkpoint is due.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: OrderedDict[Zone, Known] = OrderedDict()
+        self.written_bytes = 0
+
+    def forget(self, zone: Zone | None = None) -> None:
+        """Forget what is known of a session, or of all: after a rollback none of it holds."""
+        if zone is None:
+            self._known.clear()
+        else:
+            self._known.pop(zone, None)
+
+    def write_state(self, change: WriteState) -> Written:
+        """See `WriteState`."""
+        known = self._current(change.zone, change.session_id)
+        stored = last_part(self._connection, known.id, SNAPSHOT_FILE) if known else None
+        revision = stored.revision if stored else 0
+        if change.expect_revision is not None and change.expect_revision != revision:
+            raise RevisionMismatchError(change.expect_revision, revision)
+        if known is None:
+            known = self._begin_session(change.zone, change.now_ms)
+        parts = list(cut_opaque([change.content]))
+        changed = differing(self._stored_parts(known.id), parts)
+        cut_off = stored is not None and stored.size_bytes > len(change.content)
+        self._execute("set_covers_line", id=known.id, covers_line=change.covers_line)
+        if stored is not None and not changed and not cut_off:
+            return Written(len(change.content), stored.modified_at_ms, revision, known.session_id)
+        if not changed or changed[-1] is not parts[-1]:
+            changed.append(parts[-1])  # the last part tells the file's revision and time
+        if cut_off:
+            self.delete_from(known.id, SNAPSHOT_FILE, parts[-1].start_byte + 1)
+        self.put(known.id, SNAPSHOT_FILE, changed, change.now_ms, revision + 1)
+        return Written(len(change.content), change.now_ms, revision + 1, known.session_id)
+
+    def append_output(self, change: AppendOutput) -> Appended:
+        """See `AppendOutput`."""
+        known = self._current(change.zone, change.session_id)
+        tail = self._tail(known, change.zone) if known else Tail()
+        if change.expect_offset is not None and change.expect_offset != tail.size_bytes:
+            offset = self._offset_of_duplicate(known, change, tail)
+            if known is None or offset is None:
+                raise OffsetMismatchError(change.expect_offset, tail.size_bytes)
+            size, lines = tail.size_bytes, tail.total_lines
+            return Appended(len(change.text), offset, size, lines, known.session_id, duplicate=True)
+        if known is None:
+            known = self._begin_session(change.zone, change.now_ms)
+        known.tail = self._store_lines(known, change, tail)
+        size, lines = known.tail.size_bytes, known.tail.total_lines
+        return Appended(len(change.text), size - len(change.text), size, lines, known.session_id, duplicate=False)
+
+    def archive_session(self, change: ArchiveSession) -> Archived:
+        """See `ArchiveSession`."""
+        known = self._current(change.zone)
+        agent = {"definition_id": change.zone.definition_id}
+        if change.session_id is not None and (known is None or known.session_id != change.session_id):
+            row = self._connection.execute(
+                ZONES["archive_by_session"], agent | {"session_id": change.session_id}
+            ).fetchone()
+            if row is None:
+                raise _stale()
+            return Archived(agent_archive_zone(change.zone.definition_id, row[1]), row[1], change.session_id)
+        if known is None or not any(file.size_bytes for file in files_of(self._connection, known.id)):
+            return Archived(None, None, None)
+        (newest,) = self._connection.execute(ZONES["newest_archive"], agent).fetchone()
+        at_ms = change.now_ms if newest is None else max(change.now_ms, newest + 1)
+        archive = self.free_archive(change.zone.definition_id, at_ms)
+        self.rename(known.id, archive)
+        self.forget(change.zone)
+        return Archived(archive, archive.archived_at_ms, known.session_id)
+
+    def keep_preview(self, change: KeepPreview) -> None:
+        """See `KeepPreview`."""
+        self._execute("keep_preview", zone=change.zone, preview=change.preview, node_count=change.node_count)
+
+    def insert_zone(
+        self, zone: Zone, created_at_ms: int, origin: str | None = None, covers_line: int | None = None
+    ) -> Known:
+        """Make a session, with an id of its own."""
+        session_id = str(uuid.uuid4())
+        zone_id = self._execute(
+            "insert_zone",
+            zone=zone,
+            definition_id=zone.definition_id,
+            archived_at_ms=zone.archived_at_ms,
+            session_id=session_id,
+            created_at_ms=created_at_ms,
+            covers_line=covers_line,
+            origin=origin,
+        )
+        return Known(zone_id, session_id)
+
+    def rename(self, zone_id: int, zone: Zone) -> None:
+        """Give a session another zone's name: one row, whatever its size."""
+        self._execute(
+            "rename_zone",
+            id=zone_id,
+            zone=zone,
+            definition_id=zone.definition_id,
+            archived_at_ms=zone.archived_at_ms,
+        )
+
+    def free_archive(self, definition_id: str, wanted_ms: int) -> Zone:
+        """Name the archive of that time, or of the next free millisecond. Before it only where time itself ends."""
+        at_ms, step = min(wanted_ms, limits.TIME_MS_MAX), 1
+        while find_zone(self._connection, zone := agent_archive_zone(definition_id, at_ms)):
+            if at_ms == limits.TIME_MS_MAX:
+                step = -1
+            at_ms += step
+        return zone
+
+    def put(self, zone_id: int, name: str, parts: Iterable[Part], modified_at_ms: int, revision: int) -> int:
+        """Store parts, new or in place of others; returns how many bytes they hold."""
+        size_bytes = 0
+        for part in parts:
+            size_bytes += len(part.data)
+            self._connection.execute(
+                PARTS["put_part"],
+                (
+                    zone_id,
+                    name,
+                    part.start_byte,
+                    part.first_line,
+                    len(part.data),
+                    part.line_count,
+                    modified_at_ms,
+                    revision,
+                    part.crc32,
+                    part.data,
+                ),
+            )
+        self.written_bytes += size_bytes
+        return size_bytes
+
+    def delete_from(self, zone_id: int, name: str, start_byte: int) -> None:
+        """Delete the parts of a file that begin at a byte or beyond."""
+        wanted = {"zone_id": zone_id, "name": name, "start_byte": start_byte}
+        self._connection.execute(PARTS["delete_parts_from"], wanted)
+
+    def _execute(self, statement: str, **values: object) -> int:
+        return self._connection.execute(ZONES[statement], values).lastrowid or 0
+
+    def _current(self, zone: Zone, session_id: str | None = None) -> Known | None:
+        """Find the current session, and check that it is the one the caller means."""
+        known = self._known.get(zone)
+        if known is None and (row := find_zone(self._connection, zone)):
+            known = self._remember(zone, Known(row.id, row.session_id))
+        if session_id is not None and (known is None or known.session_id != session_id):
+            raise _stale()
+        return known
+
+    def _begin_session(self, zone: Zone, now_ms: int) -> Known:
+        return self._remember(zone, replace(self.insert_zone(zone, now_ms), tail=Tail()))
+
+    def _remember(self, zone: Zone, known: Known) -> Known:
+        self._known[zone] = known
+        if len(self._known) > _KNOWN_SESSIONS_MAX:
+            self._known.popitem(last=False)
+        return known
+
+    def _tail(self, known: Known, zone: Zone) -> Tail:
+        """Read the end of the output, unless it is known."""
+        if known.tail is not None:
+            return known.tail
+        wanted = {"zone_id": known.id, "limit": _TAIL_PARTS_MAX}
+        rows = self._connection.execute(PARTS["tail_parts"], wanted).fetchall()
+        if not rows:
+            return Tail()
+        start_byte, first_line, size_bytes, line_count, revision = rows[0]
+        ends_line = size_bytes == 0
+        if size_bytes:
+            *_, last = read_parts(self._connection, known.id, zone, OUTPUT_FILE, start_byte)
+            ends_line = last.data.endswith(b"\n")
+        parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(rows)]
+        known.tail = Tail(
+            size_bytes=start_byte + size_bytes,
+            total_lines=first_line + line_count,
+            revision=revision,
+            ends_line=ends_line,
+            open_parts=open_run(parts, ends_line=ends_line),
+        )
+        return known.tail
+
+    def _store_lines(self, known: Known, change: AppendOutput, tail: Tail) -> Tail:
+        added = change.text if tail.ends_line else b"\n" + change.text
+        start = tail.rewrite_from(len(added))
+        try:
+            taken_up = self._bytes_from(known.id, change.zone, start, tail)
+        except StorageDamagedError:
+            if not tail.ends_line:
+                raise
+            # What is damaged stays as it is for a backup to mend; what is new goes behind it.
+            start, taken_up = OpenPart(tail.size_bytes, tail.total_lines, 0), b""
+        parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
+        if start.start_byte + start.size_bytes < tail.size_bytes:
+            self.delete_from(known.id, OUTPUT_FILE, start.start_byte + 1)
+        self.put(known.id, OUTPUT_FILE, parts, change.now_ms, tail.revision + 1)
+        return tail.after(start, parts, tail.revision + 1)
+
+    def _bytes_from(self, zone_id: int, zone: Zone, start: OpenPart, tail: Tail) -> bytes:
+        """Read the end of the output that is to be stored anew with what is added."""
+        if start.start_byte == tail.size_bytes:
+            return b""
+        if tail.last_data is not None and start.start_byte + len(tail.last_data) == tail.size_bytes:
+            return tail.last_data
+        stored = read_parts(self._connection, zone_id, zone, OUTPUT_FILE, start.start_byte)
+        data = b"".join(part.data for part in stored)
+        if start.start_byte + len(data) != tail.size_bytes:
+            raise damaged(zone, OUTPUT_FILE, start.start_byte + len(data))
+        return data
+
+    def _offset_of_duplicate(self, known: Known | None, change: AppendOutput, tail: Tail) -> int | None:
+        """Say where the bytes sent stand already, for a caller who sends again what was stored; None where they do not.
+
+        The first try may have had to close an unterminated tail: then they stand one byte further on.
+        """
+        offset, sent = change.expect_offset, change.text
+        if known is None or offset is None or offset >= tail.size_bytes:
+            return None
+        before = min(offset, 1)
+        end = offset + len(sent) + 1
+        stored = slice_of(self._connection, known.id, change.zone, OUTPUT_FILE, offset - before, end)
+        if stored.startswith(sent, before):
+            return offset
+        closed = before and not stored.startswith(b"\n") and stored.startswith(b"\n" + sent, before)
+        return offset + 1 if closed else None
+
+    def _stored_parts(self, zone_id: int) -> Iterator[Part]:
+        """Read the snapshot as it is stored, sound or not: what is not sound is told by a checksum that fits no part."""
+        wanted = {"zone_id": zone_id, "name": SNAPSHOT_FILE, "start_byte": 0}
+        for start_byte, _, size_bytes, _, crc32, codec, data in self._connection.execute(PARTS["parts_from"], wanted):
+            sound = codec == RAW_CODEC and size_bytes == len(data)
+            yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
+
+
+def _stale() -> StaleSessionError:
+    return StaleSessionError("session_id is not that of the agent's current session; nothing was written")

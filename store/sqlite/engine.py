@@ -1,0 +1,267 @@
+"""`Engine` over SQLite: which thread does what, and when a transaction begins and ends.
+
+All writing happens on one thread, which owns the one read-write handle; each batch costs one hop to it and one commit.
+Reading happens on a few threads with a read-only handle each. The event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from store.engine import (
+    AppendOutput,
+    ArchiveSession,
+    Change,
+    CompleteSession,
+    Engine,
+    ImportSession,
+    KeepPreview,
+    MoveSession,
+    Outcome,
+    WriteState,
+)
+from store.errors import StoreError, StoreRefusedError
+from store.records import AgentStat, ArchiveSummary, Mount, Page, SessionState, ZoneStat
+from store.sqlite import reads
+from store.sqlite.changes import Changes
+from store.sqlite.failures import translated
+from store.sqlite.handles import open_reading, open_writing
+from store.sqlite.imports import Imports
+from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
+from store.zones import Zone
+
+_READERS: Final = 4
+_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""So much in the WAL, roughly, makes a checkpoint due: few enough of them, and each one short."""
+
+_CHANGE_BYTES: Final = 12 * 1024
+"""What a change puts into the WAL besides its data: three pages."""
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+async def open_sqlite(path: Path) -> SqliteEngine:
+    """Open the store, make it where there is none, and bring its stored form up to date.
+
+    Args:
+        path: of the database file. Its directory must exist.
+
+    Raises:
+        StoreRefusedError: damaged, foreign, or written by a newer program; the file is as it was.
+        StorageUnavailableError, StorageFullError: the file cannot be used at the moment.
+    """
+    engine = SqliteEngine(path)
+    try:
+        await engine.open()
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
+
+
+class SqliteEngine(Engine):
+    """Keeps sessions in one SQLite file."""
+
+    name = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        """Say where; `open` does the rest."""
+        self._path = path
+        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
+        self._reader = threading.local()
+        self._reading_handles: list[sqlite3.Connection] = []
+        self._writing_handle: sqlite3.Connection | None = None
+        self._changes: Changes
+        self._verbs: dict[type[Any], Callable[[Any], Any]]
+        self._checkpointed_bytes = 0
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the writing handle. Raises as `open_sqlite` does."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+
+    async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        """See `Engine.apply`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._apply, batch)
+
+    @property
+    def maintenance_due(self) -> bool:
+        """See `Engine.maintenance_due`."""
+        return self._changes.written_bytes - self._checkpointed_bytes >= _CHECKPOINT_BYTES
+
+    async def maintain(self) -> None:
+        """Move what the WAL holds into the database, as far as readers allow; never waits for them."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._checkpoint)
+
+    async def read_session_state(self, zone: Zone, if_revision: int | None = None) -> SessionState | None:
+        """See `Engine.read_session_state`."""
+        return await self._read(f"zone {zone}", reads.read_session_state, zone, if_revision)
+
+    async def read_output(self, zone: Zone, first_line: int | None, limit: int, max_bytes: int) -> Page | None:
+        """See `Engine.read_output`."""
+        return await self._read(f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes)
+
+    async def mount(self, zone: Zone, tail_lines: int, max_bytes: int) -> Mount | None:
+        """See `Engine.mount`."""
+        return await self._read(f"zone {zone}", reads.mount, zone, tail_lines, max_bytes)
+
+    async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
+        """See `Engine.stat`."""
+        return await self._read("the state of these agents", reads.stat, definition_ids)
+
+    async def list_agents(self, limit: int, after: str | None) -> list[AgentStat]:
+        """See `Engine.list_agents`."""
+        return await self._read("the list of agents", reads.list_agents, limit, after)
+
+    async def list_archives(self, definition_id: str, limit: int, before_ms: int | None) -> list[ArchiveSummary]:
+        """See `Engine.list_archives`."""
+        place = f"the list of archives of agent {definition_id}"
+        return await self._read(place, reads.list_archives, definition_id, limit, before_ms)
+
+    async def archives_without_preview(self, limit: int) -> list[Zone]:
+        """See `Engine.archives_without_preview`."""
+        return await self._read("the list of archives", reads.archives_without_preview, limit)
+
+    async def zone_stat(self, zone: Zone) -> ZoneStat | None:
+        """See `Engine.zone_stat`."""
+        return await self._read(f"zone {zone}", reads.zone_stat, zone)
+
+    async def zones_of(self, definition_id: str) -> list[ZoneStat]:
+        """See `Engine.zones_of`."""
+        return await self._read(f"the list of zones of agent {definition_id}", reads.zones_of, definition_id)
+
+    async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """See `Engine.read_bytes`."""
+        return await self._read(f"zone {zone}, file {name}", reads.read_bytes, zone, name, start_byte, max_bytes)
+
+    async def origins(self) -> set[str]:
+        """See `Engine.origins`."""
+        return await self._read("the list of sessions", reads.origins)
+
+    async def status(self) -> dict[str, object]:
+        """See `Engine.status`."""
+        sessions, archives = await self._read("the list of sessions", reads.count_sessions)
+        return {
+            "engine": self.name,
+            "sqlite_version": sqlite3.sqlite_version,
+            "schema_version": SCHEMA_VERSION,
+            "database_bytes": _size_of(self._path),
+            "wal_bytes": _size_of(self._path.with_name(self._path.name + "-wal")),
+            "sessions": sessions,
+            "archives": archives,
+        }
+
+    async def close(self) -> None:
+        """See `Engine.close`. The writing handle goes last, so that SQLite checkpoints and removes the WAL."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _open(self) -> None:
+        check_file(self._path)
+        with translated(f"the store {self._path}"):
+            try:
+                self._writing_handle = open_writing(self._path)
+                upgrade(self._writing_handle, self._path)
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:
+                    raise
+                raise StoreRefusedError(f"{self._path} is damaged ({error}); restore it from a backup") from error
+        self._changes = Changes(self._writing_handle)
+        imports = Imports(self._writing_handle, self._changes)
+        self._verbs = {
+            WriteState: self._changes.write_state,
+            AppendOutput: self._changes.append_output,
+            ArchiveSession: self._changes.archive_session,
+            KeepPreview: self._changes.keep_preview,
+            ImportSession: imports.import_session,
+            MoveSession: imports.move_session,
+            CompleteSession: imports.complete_session,
+        }
+
+    def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        connection = self._handle()
+        with translated("this session"):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes = [self._outcome(change) for change in batch]
+                connection.execute("COMMIT")
+            except BaseException:
+                self._changes.forget()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        self._changes.written_bytes += len(batch) * _CHANGE_BYTES
+        return outcomes
+
+    def _outcome(self, change: Change) -> Outcome:
+        """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
+        try:
+            outcome: Outcome = self._verbs[type(change)](change)
+        except StoreError as error:
+            return error
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            if isinstance(change, ImportSession | MoveSession | CompleteSession):
+                return error
+            raise
+        return outcome
+
+    def _checkpoint(self) -> None:
+        self._checkpointed_bytes = self._changes.written_bytes
+        with translated("the write-ahead log"):
+            self._handle().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _handle(self) -> sqlite3.Connection:
+        if self._writing_handle is None:
+            raise RuntimeError("the store is not open")
+        return self._writing_handle
+
+    async def _read(
+        self,
+        place: str,
+        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        """Ask one question on a reader's thread, in one read transaction."""
+
+        def ask() -> _Answer:
+            with translated(place):
+                connection = self._reading_handle()
+                connection.execute("BEGIN")
+                try:
+                    return question(connection, *arguments, **named)
+                finally:
+                    connection.execute("ROLLBACK")
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
+
+    def _reading_handle(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._reader, "connection", None)
+        if connection is None:
+            connection = self._reader.connection = open_reading(self._path)
+            self._reading_handles.append(connection)
+        return connection
+
+    def _close(self) -> None:
+        self._readers.shutdown()
+        self._writer.shutdown()
+        for connection in self._reading_handles:
+            connection.close()
+        if self._writing_handle is not None:
+            self._writing_handle.close()
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,82 @@
+"""Database handles: how they are opened, and what is set on them.
+
+The writing handle alone checkpoints, when it is told to. That keeps readers quick, and rules out the WAL-reset
+corruption of SQLite before 3.51.3, which needs a checkpoint on one handle beside a write on another.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from store.errors import StoreRefusedError
+
+BUSY_WAIT_MS: Final = 5_000
+"""A foreign program that looks at the store may hold a lock for a moment."""
+
+_CACHE_KIB: Final = 16 * 1024
+_WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
+"""A WAL that has grown beyond this is cut back once it starts anew."""
+
+_SHARED: Final = {"busy_timeout": BUSY_WAIT_MS, "cache_size": -_CACHE_KIB, "mmap_size": 0, "trusted_schema": 0}
+_WRITING: Final = {
+    "foreign_keys": 1,
+    "synchronous": 2,  # FULL: each commit waits for the disk
+    "fullfsync": 1,  # macOS: fsync alone does not reach the disk there
+    "checkpoint_fullfsync": 1,
+    "wal_autocheckpoint": 0,  # see `SqliteEngine.maintain`
+    "journal_size_limit": _WAL_KEPT_BYTES,
+}
+_READING: Final = {"query_only": 1}
+
+
+def open_writing(path: Path) -> sqlite3.Connection:
+    """Open the one read-write handle, and make sure of its settings.
+
+    Raises:
+        StoreRefusedError: a setting did not take, so the promises would not hold.
+    """
+    connection = _connect(path, "rwc")
+    try:
+        _use_wal(connection, path)
+        _set(connection, path, _SHARED | _WRITING)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Open a read-only handle."""
+    connection = _connect(path, "ro")
+    try:
+        _set(connection, path, _SHARED | _READING)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Autocommit: transactions are begun and ended by us, in words. Handles stay on their threads but are closed from
+    # another.
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_WAIT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
+    if mode != "wal":
+        raise StoreRefusedError(f"{path} cannot use a write-ahead log (got {mode}); put the data on a local disk")
+
+
+def _set(connection: sqlite3.Connection, path: Path, settings: dict[str, int]) -> None:
+    """Set and read back. A setting that this build of SQLite does not know answers nothing, and has nothing to set."""
+    for name, value in settings.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+        row = connection.execute(f"PRAGMA {name}").fetchone()
+        if row is not None and row[0] != value:
+            raise StoreRefusedError(f"{path}: SQLite keeps {name} at {row[0]}, where {value} is needed")

@@ -1,0 +1,114 @@
+"""Writing: sessions that come from elsewhere, and sessions that change their agent. For the migrations.
+
+Unlike the changes of a serving daemon these may fail half way, when a source cannot be read: each runs inside a
+savepoint.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from store.engine import CompleteSession, ImportSession, MoveSession
+from store.errors import ZoneNotFoundError
+from store.parts import cut_lines, cut_opaque
+from store.records import ImportFile, ZoneStat
+from store.sqlite.changes import Changes
+from store.sqlite.rows import PARTS, ZONES, ZoneRow, files_of, find_zone, last_part
+from store.zones import OUTPUT_FILE, Zone
+
+_Result = TypeVar("_Result")
+
+
+class Imports:
+    """Applies the changes of the migrations over the writing handle."""
+
+    def __init__(self, connection: sqlite3.Connection, changes: Changes) -> None:
+        self._connection = connection
+        self._changes = changes
+
+    def import_session(self, change: ImportSession) -> ZoneStat:
+        """See `ImportSession`."""
+        return self._whole(lambda: self._import_session(change))
+
+    def move_session(self, change: MoveSession) -> Zone:
+        """See `MoveSession`."""
+        return self._whole(lambda: self._move_session(change))
+
+    def complete_session(self, change: CompleteSession) -> None:
+        """See `CompleteSession`."""
+        self._whole(lambda: self._complete_session(change))
+
+    def _whole(self, work: Callable[[], _Result]) -> _Result:
+        """Do the work or nothing of it. The session that it may have forgotten is read again either way."""
+        self._connection.execute("SAVEPOINT change")
+        try:
+            result = work()
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO change")
+                self._connection.execute("RELEASE change")
+            raise
+        self._connection.execute("RELEASE change")
+        return result
+
+    def _import_session(self, change: ImportSession) -> ZoneStat:
+        zone = self._free(change.zone)
+        known = self._changes.insert_zone(zone, change.created_at_ms, change.origin)
+        for file in change.files:
+            self._import_file(known.id, file)
+        files = files_of(self._connection, known.id)
+        total_lines = sum(file.total_lines for file in files)
+        if change.covers_line is not None and change.covers_line <= total_lines:
+            self._connection.execute(ZONES["set_covers_line"], {"id": known.id, "covers_line": change.covers_line})
+        return ZoneStat(zone, known.session_id, change.created_at_ms, files)
+
+    def _import_file(self, zone_id: int, file: ImportFile) -> None:
+        cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
+        self._changes.put(zone_id, file.name, cut(file.chunks()), file.modified_at_ms, 1)
+
+    def _move_session(self, change: MoveSession) -> Zone:
+        source = self._existing(change.source)
+        zone = self._free(change.target)
+        self._changes.rename(source.id, zone)
+        self._changes.forget(change.source)
+        return zone
+
+    def _complete_session(self, change: CompleteSession) -> None:
+        source, target = self._existing(change.source), self._existing(change.target)
+        for name in change.names:
+            if last_part(self._connection, target.id, name):
+                raise ValueError(f"{change.target} has a file {name} already")
+            moved = {"source_id": source.id, "target_id": target.id, "name": name}
+            self._connection.execute(PARTS["move_file"], moved)
+        source_origin, source_covers = self._origin_of(source)
+        target_origin, _ = self._origin_of(target)
+        self._connection.execute(ZONES["delete_zone"], {"id": source.id})
+        known_by = [origin for origin in (target_origin, source_origin) if origin is not None]
+        kept = {"id": target.id, "origin": "\n".join(known_by) or None, "covers_line": source_covers}
+        self._connection.execute(ZONES["complete_zone"], kept)
+        self._changes.forget(change.source)
+        self._changes.forget(change.target)
+
+    def _free(self, zone: Zone) -> Zone:
+        """Make room: an archive's next free millisecond; a current zone without a byte makes way."""
+        if zone.archived_at_ms is not None:
+            return self._changes.free_archive(zone.definition_id, zone.archived_at_ms)
+        row = find_zone(self._connection, zone)
+        if row is not None:
+            if any(file.size_bytes for file in files_of(self._connection, row.id)):
+                raise ValueError(f"{zone} has content already")
+            self._connection.execute(ZONES["delete_zone"], {"id": row.id})
+            self._changes.forget(zone)
+        return zone
+
+    def _existing(self, zone: Zone) -> ZoneRow:
+        row = find_zone(self._connection, zone)
+        if row is None:
+            raise ZoneNotFoundError(f"there is no zone {zone}")
+        return row
+
+    def _origin_of(self, row: ZoneRow) -> tuple[str | None, int | None]:
+        origin, covers_line = self._connection.execute(ZONES["origin_of"], {"id": row.id}).fetchone()
+        return origin, covers_line

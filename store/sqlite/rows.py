@@ -1,0 +1,122 @@
+"""Rows of the database as objects, and the few questions that both reading and writing ask."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from store.errors import StorageDamagedError
+from store.parts import Part
+from store.records import FileStat
+from store.sql import load
+from store.zones import Zone
+
+ZONES: Final = load("sqlite_zones.sql")
+PARTS: Final = load("sqlite_parts.sql")
+
+RAW_CODEC: Final = 0
+"""`file_parts.codec`: the data is stored as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRow:
+    """A session's row."""
+
+    id: int
+    session_id: str
+    created_at_ms: int
+    covers_line: int | None
+
+
+def find_zone(connection: sqlite3.Connection, zone: Zone) -> ZoneRow | None:
+    """Find a session by its zone."""
+    row = connection.execute(ZONES["zone_by_name"], {"zone": zone}).fetchone()
+    return ZoneRow(*row) if row else None
+
+
+def last_part(connection: sqlite3.Connection, zone_id: int, name: str) -> FileStat | None:
+    """Describe a file by its last part; None where there is none."""
+    row = connection.execute(PARTS["last_part"], {"zone_id": zone_id, "name": name}).fetchone()
+    return FileStat(name, *row) if row else None
+
+
+def files_of(connection: sqlite3.Connection, zone_id: int) -> tuple[FileStat, ...]:
+    """Describe a session's files, by name."""
+    return tuple(FileStat(*row) for row in connection.execute(PARTS["files_of"], {"zone_id": zone_id}))
+
+
+def read_parts(
+    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str, start_byte: int = 0
+) -> Iterator[Part]:
+    """Read the parts of a file, from the one that holds `start_byte`.
+
+    Raises:
+        StorageDamagedError: a part fails its checksum or is missing.
+    """
+    rows = connection.execute(PARTS["parts_from"], {"zone_id": zone_id, "name": name, "start_byte": start_byte})
+    return _whole(rows, zone, name, start_byte)
+
+
+def read_parts_backwards(connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str) -> Iterator[Part]:
+    """Read the parts of the output from its end. Raises as `read_parts` does."""
+    later: Part | None = None
+    for row in connection.execute(PARTS["parts_backwards"], {"zone_id": zone_id}):
+        part = _sound(row, zone, name)
+        if later is not None and (part.end_byte, part.end_line) != (later.start_byte, later.first_line):
+            raise damaged(zone, name, part.end_byte)
+        yield part
+        later = part
+    if later is not None and later.start_byte:
+        raise damaged(zone, name, 0)
+
+
+def slice_of(
+    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str, start_byte: int, end_byte: int
+) -> bytes:
+    """Read the bytes of a file from `start_byte` up to `end_byte`, or to its end. Raises as `read_parts` does."""
+    pieces: list[bytes] = []
+    position = start_byte
+    for part in read_parts(connection, zone_id, zone, name, start_byte):
+        pieces.append(part.data[position - part.start_byte : end_byte - part.start_byte])
+        position = part.end_byte
+        if position >= end_byte:
+            break
+    return b"".join(pieces)
+
+
+def damaged(zone: Zone, name: str, byte: int) -> StorageDamagedError:
+    """Say which file is damaged, and where."""
+    return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
+
+
+def _whole(rows: Iterable[tuple[object, ...]], zone: Zone, name: str, start_byte: int) -> Iterator[Part]:
+    earlier: Part | None = None
+    for row in rows:
+        part = _sound(row, zone, name)
+        if earlier is None:
+            if part.start_byte > start_byte:
+                raise damaged(zone, name, start_byte)
+        elif (earlier.end_byte, earlier.end_line) != (part.start_byte, part.first_line):
+            raise damaged(zone, name, earlier.end_byte)
+        yield part
+        earlier = part
+
+
+def _sound(row: tuple[object, ...], zone: Zone, name: str) -> Part:
+    match row:
+        case (
+            int() as start_byte,
+            int() as first_line,
+            int() as size_bytes,
+            int() as line_count,
+            int() as crc32,
+            int() as codec,
+            bytes() as data,
+        ) if codec == RAW_CODEC and len(data) == size_bytes and zlib.crc32(data) == crc32:
+            return Part(start_byte, first_line, line_count, crc32, data)
+        case _:
+            byte = row[0] if isinstance(row[0], int) else 0
+            raise damaged(zone, name, byte)
