@@ -29,7 +29,8 @@ from store.zones import Zone
 class WriteState:
     """Create or replace the snapshot of the current session; gives a `Written`.
 
-    The session comes into being where there is none. Writing the bytes that are stored already changes neither revision nor modts; `covers_line` is set all the same.
+    The session comes into being where there is none. Writing the bytes that are stored already changes neither revision
+    nor modts; `covers_line` is set all the same.
 
     Attributes:
         zone: a current zone.
@@ -57,9 +58,9 @@ class WriteState:
 class AppendOutput:
     r"""Append to the output of the current session; gives an `Appended`.
 
-    The session comes into being where there is none. An unterminated tail (migrated data) is closed with `\n` first. On repetition with `expect_offset`: if the bytes
-    stored there are the ones sent, the append succeeds as a duplicate and nothing is stored; so a lost answer can be
-    asked for again.
+    The session comes into being where there is none. An unterminated tail (migrated data) is closed with `\n` first. On
+    repetition with `expect_offset`: if the bytes stored there are the ones sent, the append succeeds as a duplicate and
+    nothing is stored; so a lost answer can be asked for again.
 
     Attributes:
         zone: a current zone.
@@ -188,8 +189,9 @@ Outcome = Result | Exception
 class Engine(ABC):
     """Keeps sessions.
 
-    One caller at a time may be in `apply` or `maintain`: the writer. Reads may run beside it and each other. Every read sees the state after some commit, whole. Every read may raise `StorageDamagedError`, which names the zone
-    and the file, and `StorageUnavailableError`.
+    One caller at a time may be in `apply` or `maintain`: the writer. Reads may run beside it and each other. Every read
+    sees the state after some commit, whole. Every read may raise `StorageDamagedError`, which names the zone and the
+    file, and `StorageUnavailableError`.
     """
 
     name: str
