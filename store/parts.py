@@ -52,16 +52,23 @@ class Part:
 
 def cut_opaque(chunks: Iterable[bytes]) -> Iterator[Part]:
     """Cut a file other than `output` into parts of `PART_BYTES`, the last one shorter; an empty one is one empty part."""
-    buffer = bytearray()
+    rest = b""
     start = 0
     for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= PART_BYTES:
-            yield Part.of(bytes(buffer[:PART_BYTES]), start)
-            del buffer[:PART_BYTES]
+        missing = PART_BYTES - len(rest) if rest else 0
+        view = memoryview(chunk)
+        rest, view = rest + bytes(view[:missing]), view[missing:]
+        if len(rest) == PART_BYTES:
+            yield Part.of(rest, start)
             start += PART_BYTES
-    if buffer or start == 0:
-        yield Part.of(bytes(buffer), start)
+            rest = b""
+        while len(view) >= PART_BYTES:
+            yield Part.of(bytes(view[:PART_BYTES]), start)
+            start += PART_BYTES
+            view = view[PART_BYTES:]
+        rest += bytes(view)
+    if rest or start == 0:
+        yield Part.of(rest, start)
 
 
 def cut_lines(chunks: Iterable[bytes], start_byte: int = 0, first_line: int = 0) -> Iterator[Part]:

@@ -37,7 +37,8 @@ def open_writing(path: Path) -> sqlite3.Connection:
     Raises:
         StoreRefusedError: a setting did not take, so the promises would not hold.
     """
-    connection = _connect(path, "rwc")
+    path.touch(mode=0o600)  # conversations are nobody else's business; the log beside it takes the same mode
+    connection = _connect(path, "rw")
     try:
         _use_wal(connection, path)
         _set(connection, path, _SHARED | _WRITING)
