@@ -166,10 +166,10 @@ class PreviewWorker:
             for zone in fresh:
                 tried.add(zone)
                 try:
-                    await asyncio.shield(self._work(zone).kept)
-                except StoreError:
-                    return False  # a full or unreachable disk is so for every archive
-                except Exception:  # noqa: BLE001 - said where it happened; the others still get theirs
+                    await self._work(zone).kept
+                except Exception as error:  # noqa: BLE001 - said where it happened; the others still get theirs
+                    if isinstance(error, StoreError) and error.retry:
+                        return False  # a full or unreachable disk is so for every archive
                     failed += 1
                 if self._news.is_set():
                     self._news.clear()

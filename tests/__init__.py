@@ -1,0 +1,1 @@
+"""What the daemon promises, and what holds the repository together."""

@@ -1,0 +1,1 @@
+"""The data: rules, engine and what works beside it."""
