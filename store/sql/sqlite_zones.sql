@@ -14,11 +14,12 @@ VALUES (:zone, :definition_id, :archived_at_ms, :session_id, :created_at_ms, :co
 UPDATE zones SET covers_line = :covers_line WHERE id = :id AND covers_line IS NOT :covers_line;
 
 -- name: rename_zone
--- Archive and move. The preview stays where an archive stays one.
+-- Archive and move. What was worked out for the list stays where an archive stays one.
 UPDATE zones
 SET zone = :zone,
     definition_id = :definition_id,
-    preview = CASE WHEN archived_at_ms IS NULL THEN NULL ELSE preview END,
+    preview = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN NULL ELSE preview END,
+    node_count = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN 0 ELSE node_count END,
     archived_at_ms = :archived_at_ms
 WHERE id = :id;
 

@@ -32,7 +32,7 @@ from store.sqlite import reads
 from store.sqlite.changes import Changes
 from store.sqlite.failures import translated
 from store.sqlite.handles import open_reading, open_writing
-from store.sqlite.imports import Imports
+from store.sqlite.imports import Imports, SourceFailedError
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
 from store.zones import Zone
 
@@ -190,7 +190,7 @@ class SqliteEngine(Engine):
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         connection = self._handle()
-        with translated("this session"):
+        with translated(_place(batch)):
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 outcomes = [self._outcome(change) for change in batch]
@@ -207,13 +207,13 @@ class SqliteEngine(Engine):
         """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
         try:
             outcome: Outcome = self._verbs[type(change)](change)
+        except SourceFailedError as error:
+            return error.failure
         except StoreError as error:
             return error
-        except sqlite3.Error:
-            raise
-        except Exception as error:
+        except (ValueError, sqlite3.IntegrityError) as error:
             if isinstance(change, ImportSession | MoveSession | CompleteSession):
-                return error
+                return error  # undone by its savepoint
             raise
         return outcome
 
@@ -261,6 +261,14 @@ class SqliteEngine(Engine):
             connection.close()
         if self._writing_handle is not None:
             self._writing_handle.close()
+
+
+def _place(batch: Sequence[Change]) -> str:
+    """Say what a batch touches, exactly where it is one change: the writer tries those of a failed batch one by one."""
+    if len(batch) != 1:
+        return "one of these sessions"
+    change = batch[0]
+    return f"zone {change.source if isinstance(change, MoveSession | CompleteSession) else change.zone}"
 
 
 def _size_of(path: Path) -> int:

@@ -7,7 +7,7 @@ savepoint.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from store.engine import CompleteSession, ImportSession, MoveSession
@@ -19,6 +19,15 @@ from store.sqlite.rows import PARTS, ZONES, ZoneRow, files_of, find_zone, last_p
 from store.zones import OUTPUT_FILE, Zone
 
 _Result = TypeVar("_Result")
+
+
+class SourceFailedError(Exception):
+    """Bytes could not be read where a session comes from: no failure of our database, even where SQLite reports it."""
+
+    def __init__(self, failure: Exception) -> None:
+        """Keep what the source raised."""
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 class Imports:
@@ -60,13 +69,13 @@ class Imports:
             self._import_file(known.id, file)
         files = files_of(self._connection, known.id)
         total_lines = sum(file.total_lines for file in files)
-        if change.covers_line is not None and change.covers_line <= total_lines:
+        if change.covers_line is not None and 0 <= change.covers_line <= total_lines:
             self._connection.execute(ZONES["set_covers_line"], {"id": known.id, "covers_line": change.covers_line})
         return ZoneStat(zone, known.session_id, change.created_at_ms, files)
 
     def _import_file(self, zone_id: int, file: ImportFile) -> None:
         cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
-        self._changes.put(zone_id, file.name, cut(file.chunks()), file.modified_at_ms, 1)
+        self._changes.put(zone_id, file.name, cut(_chunks(file)), file.modified_at_ms, 1)
 
     def _move_session(self, change: MoveSession) -> Zone:
         source = self._existing(change.source)
@@ -77,6 +86,8 @@ class Imports:
 
     def _complete_session(self, change: CompleteSession) -> None:
         source, target = self._existing(change.source), self._existing(change.target)
+        if source.id == target.id:
+            raise ValueError(f"{change.source} cannot be completed from itself")
         for name in change.names:
             if last_part(self._connection, target.id, name):
                 raise ValueError(f"{change.target} has a file {name} already")
@@ -112,3 +123,10 @@ class Imports:
     def _origin_of(self, row: ZoneRow) -> tuple[str | None, int | None]:
         origin, covers_line = self._connection.execute(ZONES["origin_of"], {"id": row.id}).fetchone()
         return origin, covers_line
+
+
+def _chunks(file: ImportFile) -> Iterator[bytes]:
+    try:
+        yield from file.chunks()
+    except Exception as error:
+        raise SourceFailedError(error) from error
