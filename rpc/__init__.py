@@ -1,0 +1,1 @@
+"""The protocol: names, shapes, codes. Knows no sockets and no SQL."""

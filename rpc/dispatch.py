@@ -1,0 +1,254 @@
+"""Requests to answers: strict JSON-RPC 2.0 over a table of methods.
+
+Every example of the specification behaves as printed there. jsonrpcserver dispatches single requests. Left to itself it would
+send exception texts to the client, answer a batch with one bad member as one bad request, and spend most of its time on
+signatures; so requests are checked, batches taken apart and answers put together here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+from jsonrpcserver.async_dispatcher import dispatch_request
+from jsonrpcserver.request import Request
+from jsonrpcserver.result import Error, Result, Success
+from jsonrpcserver.sentinels import NOCONTEXT, NOID
+from oslash.either import Left
+
+from rpc.answers import encode
+from rpc.bodies import OffLoop, decode
+from rpc.errors import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    WireError,
+    internal_error,
+    wire_error,
+)
+from rpc.methods import Method
+from rpc.slices import LongText, Number, ParseError
+from store.errors import StoreError, TooLargeError
+from store.limits import Limits
+
+_log = structlog.get_logger()
+
+_Pieces = tuple[bytes, ...]
+
+_NULL: Final = b"null"
+_STARTED_AT_ONCE: Final = 64
+"""Members of a batch that are started before the event loop sees to others: a thousand at once would keep it for 20 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON-RPC body.
+
+    Attributes:
+        pieces: JSON, to be sent one after the other.
+        size_bytes: of all of them, for `Content-Length`.
+    """
+
+    pieces: tuple[bytes, ...]
+    size_bytes: int
+
+
+class Dispatcher:
+    """Answers request bodies.
+
+    Args:
+        methods: by name.
+        maxima: `batch_members_max` and `json_nesting_max` count here; the size of a body is for the transport to check.
+    """
+
+    def __init__(self, methods: Mapping[str, Method], maxima: Limits) -> None:
+        self._maxima = maxima
+        self._off_loop = OffLoop()
+        self._callables = {name: self._callable(name, method) for name, method in methods.items()}
+        self._changing = frozenset(name for name, method in methods.items() if method.changes)
+
+    async def answer(self, body: bytes | bytearray) -> Answer | None:
+        """Answer a body, whatever it holds; never raises on account of it.
+
+        Args:
+            body: what a client sent, no larger than `body_bytes_max`.
+
+        Returns:
+            The answer; None where nothing is to be answered: a notification, or a batch of nothing else. It is done by then.
+        """
+        try:
+            pieces = await self._answer(body)
+        except ParseError:
+            pieces = _failed(_NULL, PARSE_ERROR)
+        except StoreError as error:
+            pieces = _failed(_NULL, wire_error(error))
+        except Exception:  # noqa: BLE001 - logged; whatever went wrong, the client gets an answer
+            pieces = _failed(_NULL, _unexpected("request"))
+        return Answer(pieces, sum(map(len, pieces))) if pieces else None
+
+    async def _answer(self, body: bytes | bytearray) -> _Pieces:
+        request = await decode(body, self._maxima.json_nesting_max, self._off_loop)
+        if type(request) is not list:
+            if _has_float_id(request):
+                request["id"] = (await self._as_sent(body))["id"]
+            return await self._answer_one(request)
+        if not request:
+            return _failed(_NULL, INVALID_REQUEST)
+        if len(request) > self._maxima.batch_members_max:
+            raise TooLargeError("batch_members_max", self._maxima.batch_members_max, len(request))
+        if any(map(_has_float_id, request)):
+            for member, as_sent in zip(request, await self._as_sent(body), strict=True):
+                if _has_float_id(member):
+                    member["id"] = as_sent["id"]
+        return await self._answer_batch(request)
+
+    async def _as_sent(self, body: bytes | bytearray) -> Any:
+        """Decode a body again, this time keeping the characters of its numbers: 1.50 comes back as 1.50, not as 1.5."""
+        return await decode(body, self._maxima.json_nesting_max, self._off_loop, numbers_as_sent=True)
+
+    async def _answer_batch(self, members: list[Any]) -> _Pieces:
+        """Answer members run by run: those of a run at once, the next run, of reads after changes or the reverse, after it.
+
+        The store takes changes in the order they are handed over and tasks start in the order they are made, so calls on one
+        zone take effect in the order written, and a read sees what stands before it and nothing that stands after it.
+        """
+        answers: list[_Pieces] = []
+        run: list[Any] = []
+        run_changes: bool | None = None
+        for member in members:
+            changes = self._changes(member)
+            if run_changes is None or changes is None:
+                run_changes = run_changes if changes is None else changes
+            elif changes != run_changes:
+                answers += await self._answer_run(run)
+                run, run_changes = [], changes
+            run.append(member)
+        answers += await self._answer_run(run)
+        return _batch(answers)
+
+    async def _answer_run(self, members: list[Any]) -> list[_Pieces]:
+        tasks: list[asyncio.Task[_Pieces]] = []
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                tasks.append(group.create_task(self._answer_one(member)))
+                if len(tasks) % _STARTED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        return [task.result() for task in tasks]
+
+    def _changes(self, member: Any) -> bool | None:
+        """Tell whether a member changes what is stored; None where it calls nothing."""
+        method = member.get("method") if type(member) is dict else None
+        if type(method) is not str or method not in self._callables:
+            return None
+        return method in self._changing
+
+    async def _answer_one(self, member: Any) -> _Pieces:
+        """Answer a request, a notification (with nothing), or what is neither."""
+        if type(member) is not dict:
+            return _failed(_NULL, INVALID_REQUEST)
+        id_json = _id_json(member["id"]) if "id" in member else b""
+        method, params = member.get("method"), member.get("params", [])
+        if (
+            id_json is None
+            or member.get("jsonrpc") != "2.0"
+            or type(method) not in _TEXTS
+            or type(params) not in _STRUCTURES
+        ):
+            return _failed(id_json or _NULL, INVALID_REQUEST)
+        if method not in self._callables:
+            return _failed(id_json, METHOD_NOT_FOUND) if id_json else ()
+        request = Request(method, params, id_json or NOID)
+        _, result = await dispatch_request(self._callables, NOCONTEXT, request)
+        if not id_json:
+            return ()
+        if isinstance(result, Left):
+            error = result._error  # noqa: SLF001 - jsonrpcserver's own way to take a result out
+            return _failed(id_json, WireError(error.code, error.message, error.data))
+        return _succeeded(id_json, result._value.result)  # noqa: SLF001 - the same
+
+    def _callable(self, name: str, method: Method) -> Callable[..., Awaitable[Result]]:
+        """Make a method what jsonrpcserver calls: it takes any parameters and never raises."""
+        call, off_loop = method.call, self._off_loop
+
+        async def answered(*by_position: Any, **by_name: Any) -> Result:
+            try:
+                return Success(await encode(await call(by_name or by_position), off_loop))
+            except StoreError as error:
+                failure = wire_error(error)
+            except Exception:  # noqa: BLE001 - logged; the client gets the id it is logged under
+                failure = _unexpected(name)
+            return Error(failure.code, failure.message, failure.data)
+
+        vars(answered)["__signature__"] = _ANY_SIGNATURE
+        return answered
+
+
+class _AnySignature(inspect.Signature):
+    """What jsonrpcserver finds when it asks whether the parameters fit: they do, since the method checks them itself."""
+
+    def bind(self, /, *_args: Any, **_kwargs: Any) -> inspect.BoundArguments:
+        return _NOTHING_BOUND
+
+
+_ANY_SIGNATURE: Final = _AnySignature()
+_NOTHING_BOUND: Final = inspect.BoundArguments(_ANY_SIGNATURE, OrderedDict())
+_TEXTS: Final = frozenset({str, LongText})
+_STRUCTURES: Final = frozenset({list, dict})
+
+
+def _has_float_id(member: Any) -> bool:
+    return type(member) is dict and type(member.get("id")) is float
+
+
+def _id_json(value: Any) -> bytes | None:
+    """Return an id as JSON, None for what cannot be one."""
+    if type(value) is str or type(value) is int or value is None:
+        return orjson.dumps(value)
+    if type(value) is Number:
+        return value.characters
+    return orjson.dumps(value.decode()) if type(value) is LongText else None
+
+
+def _succeeded(id_json: bytes, result: _Pieces) -> _Pieces:
+    if len(result) == 1:
+        return (b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (result[0], id_json),)
+    return (b'{"jsonrpc":"2.0","result":', *result, b',"id":%b}' % id_json)
+
+
+def _failed(id_json: bytes, error: WireError) -> _Pieces:
+    encoded: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        encoded["data"] = error.data
+    return (b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (orjson.dumps(encoded), id_json),)
+
+
+def _batch(answers: list[_Pieces]) -> _Pieces:
+    """Join the answers of a batch; nothing where no member is to be answered."""
+    pieces: list[bytes] = []
+    small: list[bytes] = []
+    separator = b"["
+    for answer in filter(None, answers):
+        small.append(separator)
+        separator = b","
+        if len(answer) == 1:
+            small += answer
+        else:
+            pieces += (b"".join(small), *answer)
+            small = []
+    if separator == b"[":
+        return ()
+    return (*pieces, b"".join([*small, b"]"]))
+
+
+def _unexpected(what: str) -> WireError:
+    """Log the exception being handled, under an id, and return what the client may know of it: the id."""
+    error_id = secrets.token_hex(8)
+    _log.exception("call failed", error_id=error_id, method=what)
+    return internal_error(error_id)

@@ -1,0 +1,158 @@
+"""The method table: each row of `rpc/contract.py` with the verb of the store that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rpc.answers import lines, stored_text
+from rpc.contract import METHODS
+from rpc.openrpc import document
+from rpc.schema import Params, Sent
+from store.errors import InvalidDefinitionIdError
+from store.records import AgentStat, Appended, SessionState
+from store.sessions import Sessions
+
+Status = Callable[[], Awaitable[dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What the dispatcher needs of a method.
+
+    Attributes:
+        call: takes the request's `params`, by name (a dict) or by position (a sequence), and returns the result: whatever
+            `rpc.answers.encode` takes. Raises `StoreError`. A method that changes hands its change to the store before it first
+            waits, so that calls take effect in the order they were started in.
+        changes: whether it changes what is stored.
+    """
+
+    call: Callable[[Sent], Awaitable[Any]]
+    changes: bool = False
+
+
+def method_table(sessions: Sessions, status: Status) -> Mapping[str, Method]:
+    """Return every method of the wire contract.
+
+    Args:
+        sessions: what the `agent:session:` methods speak to.
+        status: describes the daemon for `srv:status`.
+    """
+    calls = _Calls(sessions)
+    verbs: dict[str, Callable[..., Awaitable[Any]]] = {
+        "agent:session:read": calls.read,
+        "agent:session:write_state": sessions.write_session_state,
+        "agent:session:append_output": calls.append_output,
+        "agent:session:archive": sessions.archive_session,
+        "agent:session:list_archives": sessions.list_archives,
+        "agent:session:read_archive": calls.read_archive,
+        "agent:session:read_output": calls.read_output,
+        "agent:session:mount": calls.mount,
+        "agent:session:stat": calls.stat,
+        "agent:session:list_agents": calls.list_agents,
+        "srv:status": status,
+        "rpc.discover": calls.discover,
+    }
+    return {row.name: Method(_bound(row.params, verbs[row.name]), row.changes) for row in METHODS}
+
+
+def _bound(params: Params, verb: Callable[..., Awaitable[Any]]) -> Callable[[Sent], Awaitable[Any]]:
+    bind = params.bind
+
+    def call(sent: Sent) -> Awaitable[Any]:
+        return verb(**bind(sent))
+
+    return call
+
+
+class _Calls:
+    """The verbs whose arguments or results have another form on the wire. Records go over it as they are."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._document = document()
+
+    async def read(self, definition_id: str, if_revision: int | None = None) -> dict[str, Any]:
+        return _state(await self._sessions.read_session_state(definition_id, if_revision))
+
+    async def append_output(
+        self, definition_id: str, line: str | None = None, lines: list[str] | None = None, **conditions: Any
+    ) -> Appended:
+        texts = [line] if line is not None else lines or []
+        return await self._sessions.append_session_output(definition_id, texts, **conditions)
+
+    async def read_archive(self, definition_id: str, archived_at_ms: int) -> dict[str, Any]:
+        return _state(await self._sessions.read_archive(definition_id, archived_at_ms))
+
+    async def read_output(self, **arguments: Any) -> dict[str, Any]:
+        page = await self._sessions.read_output(**arguments)
+        return {
+            "lines": lines(page.lines),
+            "first_line": page.first_line,
+            "next_line": page.next_line,
+            "total_lines": page.total_lines,
+            "size_bytes": page.size_bytes,
+            "session_id": page.session_id,
+        }
+
+    async def mount(self, **arguments: Any) -> dict[str, Any]:
+        mount = await self._sessions.mount(**arguments)
+        state, output = mount.state, mount.output
+        snapshot = None
+        if state.content is not None:
+            snapshot = {
+                "content": stored_text(state.content),
+                "modts": state.modts,
+                "revision": state.revision,
+                "covers_line": mount.covers_line,
+            }
+        return {
+            "session_id": state.session_id,
+            "snapshot": snapshot,
+            "output": {
+                "lines": lines(output.lines),
+                "first_line": output.first_line,
+                "total_lines": output.total_lines,
+                "size_bytes": output.size_bytes,
+            },
+        }
+
+    async def stat(self, definition_ids: list[str]) -> list[AgentStat]:
+        with _param("definition_ids"):
+            return await self._sessions.stat(definition_ids)
+
+    async def list_agents(self, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
+        with _param("after"):
+            agents, following = await self._sessions.list_agents(limit, after)
+        return {"agents": agents, "next": following}
+
+    async def discover(self) -> dict[str, Any]:
+        return self._document
+
+
+@contextmanager
+def _param(name: str) -> Iterator[None]:
+    """Have an invalid definition id named by the parameter that held it."""
+    try:
+        yield
+    except InvalidDefinitionIdError as error:
+        error.facts["param"] = name
+        raise
+
+
+def _state(state: SessionState) -> dict[str, Any]:
+    if state.unchanged:
+        return {
+            "unchanged": True,
+            "modts": state.modts,
+            "revision": state.revision,
+            "session_id": state.session_id,
+        }
+    return {
+        "content": None if state.content is None else stored_text(state.content),
+        "modts": state.modts,
+        "revision": state.revision,
+        "session_id": state.session_id,
+    }

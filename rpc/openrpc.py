@@ -1,0 +1,113 @@
+"""The OpenRPC document, made of the method table. `python -m rpc.openrpc` writes it to `rpc/openrpc.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from rpc import shapes
+from rpc.contract import METHODS, Row
+from rpc.errors import INTERNAL, INTERNAL_HINT, NUMBERS
+from rpc.schema import Param
+from store import errors
+
+OPENRPC_VERSION: Final = "1.3.2"
+CONTRACT_VERSION: Final = "1.0.0"
+"""Of the wire contract, not of the program: it grows with every change a client can see."""
+
+FILE: Final = Path(__file__).with_name("openrpc.json")
+
+_INTERNAL_NUMBER: Final = -32603
+
+
+def document() -> dict[str, Any]:
+    """Describe every method: parameters, result, errors and an example."""
+    return {
+        "openrpc": OPENRPC_VERSION,
+        "info": {
+            "title": "Zonekeeper",
+            "version": CONTRACT_VERSION,
+            "description": "Keeps the conversations of AI agents. JSON-RPC 2.0 over POST /rpc.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "methods": [_method(row) for row in METHODS],
+        "components": {
+            "errors": {_error_name(number): _error(number) for number in sorted(_numbers(), reverse=True)},
+            "schemas": {"ErrorData": shapes.ERROR_DATA},
+        },
+    }
+
+
+def encoded() -> bytes:
+    """Return the document as the file holds it."""
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _method(row: Row) -> dict[str, Any]:
+    numbers = sorted({NUMBERS[word] for word in row.errors} | {_INTERNAL_NUMBER}, reverse=True)
+    method = {
+        "name": row.name,
+        "summary": row.summary,
+        # A name each, while one place serves both: that can only be described by name.
+        "paramStructure": "by-name" if row.params.alternatives else "either",
+        "params": [_content_descriptor(param) for param in row.params.rows],
+        "result": {"name": "result", "schema": row.result},
+        "errors": [{"$ref": f"#/components/errors/{_error_name(number)}"} for number in numbers],
+        "examples": [
+            {
+                "name": row.summary.removesuffix("."),
+                "params": [{"name": name, "value": value} for name, value in row.example.params.items()],
+                "result": {"name": "result", "value": row.example.result},
+            }
+        ],
+    }
+    if row.description:
+        method["description"] = row.description
+    return method
+
+
+def _content_descriptor(param: Param) -> dict[str, Any]:
+    return {
+        "name": param.name,
+        "description": param.description,
+        "required": param.required,
+        "schema": param.kind.schema,
+    }
+
+
+def _numbers() -> set[int]:
+    return {*NUMBERS.values(), _INTERNAL_NUMBER}
+
+
+def _words(number: int) -> list[str]:
+    return [word for word, its_number in NUMBERS.items() if its_number == number] or [INTERNAL]
+
+
+def _error_name(number: int) -> str:
+    return _words(number)[0]
+
+
+def _error(number: int) -> dict[str, Any]:
+    """Describe an error by what `error.data` always holds. Words that share a number are one error to OpenRPC."""
+    words = _words(number)
+    kind = _kinds().get(words[0])
+    return {
+        "code": number,
+        "message": " or ".join(words),
+        "data": {
+            "code": words[0],
+            "hint": kind.hint if kind else INTERNAL_HINT,
+            "retry": kind.retry if kind else False,
+        },
+    }
+
+
+def _kinds() -> dict[str, type[errors.StoreError]]:
+    kinds = (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.StoreError))
+    return {kind.word: kind for kind in kinds if kind is not errors.StoreError}
+
+
+if __name__ == "__main__":
+    FILE.write_bytes(encoded())

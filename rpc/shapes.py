@@ -1,0 +1,167 @@
+"""JSON Schemas (draft 7) of the results, and values that fit them for the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rpc.schema import DEFINITION_ID_SCHEMA
+from store.limits import TIME_MS_MAX
+
+Shape = Mapping[str, Any]
+
+
+def _whole(description: str) -> Shape:
+    return {"type": "integer", "minimum": 0, "maximum": TIME_MS_MAX, "description": description}
+
+
+def _text(description: str) -> Shape:
+    return {"type": "string", "description": description}
+
+
+def _or_null(shape: Shape) -> Shape:
+    return {**shape, "type": [shape["type"], "null"]}
+
+
+def _object(**members: Shape) -> Shape:
+    """Describe an object with exactly these members."""
+    return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+
+
+def _array(items: Shape) -> Shape:
+    return {"type": "array", "items": items}
+
+
+_DEFINITION_ID: Final = {**DEFINITION_ID_SCHEMA, "description": "Id of the agent definition."}
+_SESSION_ID: Final = _text("Opaque id of the session; it stays with the session through archive.")
+_CONTENT: Final = _text("The whole snapshot.")
+_MODTS: Final = _whole("Unix ms of the last change.")
+_REVISION: Final = _whole("Revision of the snapshot, to be sent as expect_revision or if_revision.")
+_LINES: Final = _array(_text("A line without its newline."))
+_FIRST_LINE: Final = _whole("Number of the first line returned, from 0; blank lines are not counted.")
+_TOTAL_LINES: Final = _whole("Lines of the whole output that are not blank.")
+_SIZE_BYTES: Final = _whole("Size of the whole output.")
+_ZONE: Final = {
+    "type": "string",
+    "pattern": "^agent:[A-Za-z0-9_-]+:archive:(0|[1-9][0-9]*)$",
+    "description": "Name of the archive's zone.",
+}
+
+STATE: Final = _object(
+    content=_or_null(_CONTENT), modts=_or_null(_MODTS), revision=_or_null(_REVISION), session_id=_or_null(_SESSION_ID)
+)
+_UNCHANGED: Final = _object(unchanged={"const": True}, modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID)
+READ: Final = {"oneOf": [STATE, _UNCHANGED]}
+WRITTEN: Final = _object(
+    bytes_written=_whole("Size of the snapshot."), modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID
+)
+APPENDED: Final = _object(
+    bytes_written=_whole("Bytes of the texts sent, with their newlines."),
+    offset=_whole("Where in the output they begin."),
+    size_bytes=_SIZE_BYTES,
+    total_lines=_TOTAL_LINES,
+    session_id=_SESSION_ID,
+    duplicate={"type": "boolean", "description": "The very bytes were stored there already, by an earlier try."},
+)
+ARCHIVED: Final = _object(
+    archive_zoneid=_or_null(_ZONE),
+    archived_at_ms=_or_null(_whole("Unix ms.")),
+    session_id=_or_null(_SESSION_ID),
+)
+ARCHIVES: Final = _array(
+    _object(
+        archive_zoneid=_ZONE,
+        archived_at_ms=_whole("Unix ms."),
+        preview=_or_null(_text("The first message; null while not worked out.")),
+        node_count=_whole("Nodes of the snapshot."),
+        total_lines=_TOTAL_LINES,
+        size_bytes=_whole("Size of all files together."),
+        session_id=_SESSION_ID,
+    )
+)
+PAGE: Final = _object(
+    lines=_LINES,
+    first_line=_FIRST_LINE,
+    next_line=_whole("first_line of the page that follows."),
+    total_lines=_TOTAL_LINES,
+    size_bytes=_SIZE_BYTES,
+    session_id=_or_null(_SESSION_ID),
+)
+MOUNT: Final = _object(
+    session_id=_or_null(_SESSION_ID),
+    snapshot=_or_null(
+        _object(
+            content=_CONTENT,
+            modts=_MODTS,
+            revision=_REVISION,
+            covers_line=_or_null(_whole("Number of output lines the snapshot already contains.")),
+        )
+    ),
+    output=_object(lines=_LINES, first_line=_FIRST_LINE, total_lines=_TOTAL_LINES, size_bytes=_SIZE_BYTES),
+)
+_STAT: Final = _object(
+    definition_id=_DEFINITION_ID,
+    session_id=_or_null(_SESSION_ID),
+    snapshot_bytes=_whole("Size of the snapshot."),
+    revision=_or_null(_REVISION),
+    output_bytes=_whole("Size of the output."),
+    total_lines=_TOTAL_LINES,
+    modts=_or_null(_whole("Unix ms of the last change of any file of the current session.")),
+    archives=_whole("Number of archived sessions."),
+)
+STATS: Final = _array(_STAT)
+AGENTS: Final = _object(
+    agents=STATS, next=_or_null(_text("Send it as `after` for the next page; null where this is the last."))
+)
+STATUS: Final = {
+    "type": "object",
+    "description": "Versions, uptime, store, migrations and queue; members may be added.",
+}
+DOCUMENT: Final = {"type": "object", "required": ["openrpc", "info", "methods"], "description": "An OpenRPC document."}
+ERROR_DATA: Final = {
+    "type": "object",
+    "properties": {
+        "code": _text("The stable word."),
+        "hint": _text("What to do about it."),
+        "retry": {"type": "boolean", "description": "Whether the same call may succeed later, unchanged."},
+        "param": _text("The parameter meant (INVALID_PARAMS, INVALID_DEFINITION_ID)."),
+        "revision": _whole("The stored revision (REVISION_MISMATCH)."),
+        "size_bytes": _whole("The size of the output (OFFSET_MISMATCH)."),
+        "limit": _text("The limit (TOO_LARGE)."),
+        "max": _whole("Its maximum (TOO_LARGE)."),
+        "error_id": _text("Where the log tells the rest (INTERNAL)."),
+    },
+    "required": ["code", "hint", "retry"],
+}
+
+SESSION_EXAMPLE: Final = "01J0ZQ4T7N3C1V5W8Y2B6D9F0K"
+STATE_EXAMPLE: Final[Mapping[str, Any]] = {
+    "content": '{"nodes":[]}',
+    "modts": 1_780_000_000_000,
+    "revision": 7,
+    "session_id": SESSION_EXAMPLE,
+}
+ARCHIVE_EXAMPLE: Final[Mapping[str, Any]] = {
+    "archive_zoneid": "agent:maks:archive:1780000000000",
+    "archived_at_ms": 1_780_000_000_000,
+    "preview": "Add a dark mode to the settings page",
+    "node_count": 42,
+    "total_lines": 1840,
+    "size_bytes": 2_097_152,
+    "session_id": SESSION_EXAMPLE,
+}
+MOUNT_EXAMPLE: Final[Mapping[str, Any]] = {
+    "session_id": SESSION_EXAMPLE,
+    "snapshot": {"content": '{"nodes":[]}', "modts": 1_780_000_000_000, "revision": 7, "covers_line": 11},
+    "output": {"lines": ['{"type":"result"}'], "first_line": 11, "total_lines": 12, "size_bytes": 1042},
+}
+STAT_EXAMPLE: Final[Mapping[str, Any]] = {
+    "definition_id": "maks",
+    "session_id": SESSION_EXAMPLE,
+    "snapshot_bytes": 12,
+    "revision": 7,
+    "output_bytes": 1042,
+    "total_lines": 12,
+    "modts": 1_780_000_000_000,
+    "archives": 3,
+}

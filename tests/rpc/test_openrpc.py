@@ -1,0 +1,189 @@
+"""The document describes the daemon: it is well formed, the file is current, and its examples are true to its schemas."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from rpc.contract import METHODS, Row
+from rpc.errors import NUMBERS
+from rpc.methods import method_table
+from rpc.openrpc import FILE, document, encoded
+from rpc.schema import Params
+from store.errors import StoreError
+from store.sessions import Sessions
+from tests.rpc.conftest import Schema, status
+
+DOCUMENT: dict[str, Any] = orjson.loads(FILE.read_bytes())
+DESIGN_TABLE = {
+    "agent:session:read": "definition_id, if_revision?",
+    "agent:session:write_state": "definition_id, content, session_id?, expect_revision?, covers_line?",
+    "agent:session:append_output": "definition_id, line?, lines?, session_id?, expect_offset?",
+    "agent:session:archive": "definition_id, session_id?",
+    "agent:session:list_archives": "definition_id, limit?, before_ms?",
+    "agent:session:read_archive": "definition_id, archived_at_ms",
+    "agent:session:read_output": "definition_id, archived_at_ms?, first_line?, limit?, max_bytes?, session_id?",
+    "agent:session:mount": "definition_id, tail_lines?, max_bytes?",
+    "agent:session:stat": "definition_ids",
+    "agent:session:list_agents": "limit?, after?",
+    "srv:status": "",
+    "rpc.discover": "",
+}
+
+
+def test_the_file_is_what_the_table_says() -> None:
+    """`python -m rpc.openrpc` brings it up to date."""
+    assert FILE.read_bytes() == encoded()
+    assert orjson.loads(orjson.dumps(document())) == DOCUMENT
+
+
+def test_the_methods_and_parameters_are_those_of_the_contract() -> None:
+    """Names, order and which may be left out, as DESIGN.md has them."""
+    described = {
+        method["name"]: ", ".join(param["name"] + ("" if param["required"] else "?") for param in method["params"])
+        for method in DOCUMENT["methods"]
+    }
+    assert described == DESIGN_TABLE
+
+
+def test_the_method_table_is_the_documented_one(sessions: Sessions) -> None:
+    """Whatever is described can be called, and nothing else."""
+    methods = method_table(sessions, status)
+    assert list(methods) == list(DESIGN_TABLE)
+    changing = {name for name, method in methods.items() if method.changes}
+    assert changing == {f"agent:session:{verb}" for verb in ("write_state", "append_output", "archive")}
+
+
+def test_the_document_has_the_form_of_openrpc() -> None:
+    """The rules of the OpenRPC 1.3 meta-schema that concern what we use."""
+    assert re.fullmatch(r"1\.3\.\d+", DOCUMENT["openrpc"])
+    assert DOCUMENT.keys() == {"openrpc", "info", "methods", "components"}
+    assert DOCUMENT["info"].keys() >= {"title", "version"}
+    names = [method["name"] for method in DOCUMENT["methods"]]
+    assert len(set(names)) == len(names)
+    for key in (*DOCUMENT["components"]["errors"], *DOCUMENT["components"]["schemas"]):
+        assert re.fullmatch(r"[a-zA-Z0-9._-]+", key)
+
+
+@pytest.mark.parametrize("method", DOCUMENT["methods"], ids=lambda method: method["name"])
+def test_a_method_has_the_form_of_openrpc(method: dict[str, Any]) -> None:
+    """Content descriptors, unique parameter names, required ones first, unique error codes, example pairings."""
+    assert method.keys() - {"description"} == {
+        "name",
+        "summary",
+        "paramStructure",
+        "params",
+        "result",
+        "errors",
+        "examples",
+    }
+    assert method["paramStructure"] in {"by-name", "by-position", "either"}
+    names = [param["name"] for param in method["params"]]
+    assert len(set(names)) == len(names)
+    required = [param["required"] for param in method["params"]]
+    assert required == sorted(required, reverse=True)
+    for descriptor in [*method["params"], {**method["result"], "description": "", "required": True}]:
+        assert descriptor.keys() == {"name", "description", "required", "schema"}
+        Schema(descriptor["schema"])
+    for example in method["examples"]:
+        assert example.keys() == {"name", "params", "result"}
+        for value in (*example["params"], example["result"]):
+            assert value.keys() == {"name", "value"}
+        assert {value["name"] for value in example["params"]} <= set(names)
+    codes = [referred(error)["code"] for error in method["errors"]]
+    assert len(set(codes)) == len(codes)
+
+
+def referred(reference: dict[str, str]) -> dict[str, Any]:
+    """Return the error that a reference means."""
+    assert reference.keys() == {"$ref"}
+    prefix, name = reference["$ref"].rsplit("/", 1)
+    assert prefix == "#/components/errors"
+    error: dict[str, Any] = DOCUMENT["components"]["errors"][name]
+    return error
+
+
+@pytest.mark.parametrize("method", DOCUMENT["methods"], ids=lambda method: method["name"])
+def test_examples_fit_their_schemas(method: dict[str, Any]) -> None:
+    """What an example sends can be sent, and what it gets can be got."""
+    schemas = {param["name"]: param["schema"] for param in method["params"]}
+    assert method["examples"]
+    for example in method["examples"]:
+        for param in example["params"]:
+            Schema(schemas[param["name"]]).check(param["value"])
+        missing = {param["name"] for param in method["params"] if param["required"]}
+        assert missing <= {param["name"] for param in example["params"]}
+        Schema(method["result"]["schema"]).check(example["result"]["value"])
+
+
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_an_example_can_be_bound(row: Row) -> None:
+    """The checks agree with the examples."""
+    assert row.params.bind(dict(row.example.params)).keys() == row.example.params.keys()
+
+
+def test_the_errors_are_those_of_the_table() -> None:
+    """Every number is described, with data that fits its schema."""
+    described = {error["code"]: error for error in DOCUMENT["components"]["errors"].values()}
+    assert described.keys() == {*NUMBERS.values(), -32603}
+    data = Schema(DOCUMENT["components"]["schemas"]["ErrorData"])
+    for error in described.values():
+        assert type(error["message"]) is str
+        data.check(error["data"])
+
+
+Values = list[tuple[Any, bool]]
+WHOLE_NUMBERS: Values = [
+    (-1, False),
+    (0, True),
+    (2**53 - 1, True),
+    (2**53, False),
+    (1.5, False),
+    ("1", False),
+    (True, False),
+]
+TEXTS: Values = [("maks", True), (1, False), (None, False), (["maks"], False)]
+ARRAYS: Values = [(["maks"], True), ("maks", False), ([1], False)]
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [(row, param.name) for row in METHODS for param in row.params.rows],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_schema_and_its_check_agree(row: Row, name: str) -> None:
+    """What the schema refuses the check refuses, and what it lets through the check lets through."""
+    param = next(param for param in row.params.rows if param.name == name)
+    schema = Schema(param.kind.schema)
+    values = {"integer": WHOLE_NUMBERS, "string": TEXTS, "array": ARRAYS}[param.kind.schema["type"]]
+    alone = Params((param,))
+    for value, expected in values:
+        assert schema.fits(value) is expected
+        if value is None:
+            continue
+        try:
+            alone.bind({name: value})
+        except StoreError:
+            assert not expected
+        else:
+            assert expected
+
+
+def test_the_verbs_have_the_names_of_the_parameters() -> None:
+    """What is bound by name reaches the store under the same name."""
+    verbs: dict[str, Callable[..., Any]] = {
+        "agent:session:write_state": Sessions.write_session_state,
+        "agent:session:archive": Sessions.archive_session,
+        "agent:session:list_archives": Sessions.list_archives,
+        "agent:session:read_output": Sessions.read_output,
+        "agent:session:mount": Sessions.mount,
+    }
+    for row in METHODS:
+        if verb := verbs.get(row.name):
+            names = [name for name in inspect.signature(verb).parameters if name != "self"]
+            assert names == [param.name for param in row.params.rows]
