@@ -1,0 +1,1 @@
+"""Old data becomes today's sessions: on frozen directories, on odd ones, and whatever interrupts it."""
