@@ -1,0 +1,1 @@
+"""The process: everything that knows of a process, a port, a person."""

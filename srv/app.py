@@ -1,0 +1,298 @@
+"""The daemon: the order in which it starts and stops (DESIGN.md section 5), and who works with whom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from migrations.records import (
+    BLOCK_ZONES_V1,
+    MigrationFailedError,
+    MigrationInterruptedError,
+    MigrationReport,
+    Progress,
+)
+from migrations.runner import plan_migrations, run_migrations
+from rpc.dispatch import Dispatcher
+from rpc.methods import Method, method_table
+from rpc.openrpc import encoded
+from srv.announce import MigrationTicker, say
+from srv.auth import Door, hosts_of, url_of
+from srv.config import PROCESS_SETTINGS, Settings, limit_settings
+from srv.connections import CONNECTIONS_MAX
+from srv.data_dir import PRIVATE_DIRECTORY, DataDir, DataDirError, DataDirInUseError
+from srv.exits import Exit, StartFailedError
+from srv.health import Health
+from srv.http import HttpService
+from srv.listen import BACKLOG, CannotListenError, UnixListener, listen_tcp
+from srv.stopping import Stop
+from srv.version import VERSION
+from store.engine import Engine
+from store.errors import ShuttingDownError, StoreError, StoreRefusedError
+from store.limits import Limits
+from store.preview_worker import PreviewWorker
+from store.sessions import Sessions
+from store.sqlite import open_sqlite
+from store.writer import Writer
+
+SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
+"""The one table of settings, whole: `srv/config.py` may not know `store`."""
+
+ANSWER_SECONDS_MAX: Final = 2.5
+"""How long a stop waits for the answers to what has arrived, before it lets the writer refuse the rest."""
+
+FLUSH_SECONDS_MAX: Final = 0.5
+"""How long a stop waits for answers to leave, once the writer is done."""
+
+FILES_MAX: Final = CONNECTIONS_MAX + 1_000
+"""Open files: every connection, and the store's and the system's own with room to spare."""
+
+_log = structlog.get_logger()
+_Result = TypeVar("_Result")
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run a coroutine on the fastest event loop there is."""
+    loop_factory = None
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - not there on win32
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(work)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until it is asked to stop.
+
+    Raises:
+        StartFailedError: it could not start; its code is the process's.
+    """
+    _raise_file_limit()
+    daemon = Daemon(settings)
+    await daemon.run()
+
+
+async def open_store(data_dir: Path) -> Engine:
+    """Open the store of a data directory, and make it where there is none.
+
+    Raises:
+        StartFailedError: it is damaged, foreign or too new, or cannot be opened at the moment.
+    """
+    path = _store_path(data_dir)
+    try:
+        path.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        return await open_sqlite(path)
+    except (StoreRefusedError, StoreError) as error:
+        raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
+    except OSError as error:
+        raise StartFailedError(Exit.WRONG_USAGE, f"{path.parent} cannot be used: {error.strerror}") from error
+
+
+def _store_path(data_dir: Path) -> Path:
+    return data_dir / "db" / "zones.db"
+
+
+async def _open_copy(data_dir: Path, scratch: Path) -> Engine | None:
+    """Open a copy of the store, made while nobody writes to it; None where there is no store."""
+    path = _store_path(data_dir)
+    copy = _store_path(scratch)
+    copy.parent.mkdir()
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(shutil.copyfile, f"{path}{suffix}", f"{copy}{suffix}")
+    return await open_store(scratch) if copy.exists() else None
+
+
+@contextlib.contextmanager
+def _migration_failures() -> Iterator[None]:
+    try:
+        yield
+    except MigrationFailedError as error:
+        raise StartFailedError(Exit.MIGRATION_FAILED, str(error)) from error
+    except StoreError as error:
+        raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
+
+
+async def migrate(
+    data_dir: Path,
+    engine: Engine,
+    *,
+    progress: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    force: bool = False,
+) -> list[MigrationReport]:
+    """Run both migrations.
+
+    Raises:
+        StartFailedError: one cannot run.
+        MigrationInterruptedError: `stop` said so.
+    """
+    with _migration_failures():
+        return await run_migrations(data_dir, engine, now_ms=now_ms, progress=progress, stop=stop, force=force)
+
+
+async def plan(
+    data_dir: Path, *, progress: Callable[[Progress], None], stop: Callable[[], bool], force: bool = False
+) -> list[MigrationReport]:
+    """Tell what `migrate` would do. Nothing in the data directory changes: the store is looked at in a copy.
+
+    Raises as `migrate` and `open_store` do.
+    """
+    with tempfile.TemporaryDirectory(prefix="zonekeeper-dry-run-") as scratch, _migration_failures():
+        engine = await _open_copy(data_dir, Path(scratch))
+        try:
+            return await plan_migrations(data_dir, engine, now_ms=now_ms, progress=progress, stop=stop, force=force)
+        finally:
+            if engine is not None:
+                await engine.close()
+
+
+def now_ms() -> int:
+    """Return the time in unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def refusing(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Return the same methods, each of which answers only that the daemon is shutting down."""
+
+    async def refuse(_params: object) -> None:
+        raise ShuttingDownError
+
+    return {name: replace(method, call=refuse) for name, method in methods.items()}
+
+
+class Daemon:
+    """One daemon, from its start to its end."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the settings; nothing happens before `run`. Needs a running event loop."""
+        self._settings = settings
+        self._limits = Limits(**settings.limits)
+        self._data_dir = DataDir(settings.data_dir)
+        self._unix: UnixListener | None = None
+        self._stop = Stop(self._clean_up)
+
+    async def run(self) -> None:
+        """Start, serve until asked to stop, and stop. Raises as `serve` does."""
+        self._stop.listen(exit_with_parent=self._settings.exit_with_parent)
+        _log.info("starting", version=VERSION, pid=os.getpid(), data_dir=str(self._settings.data_dir))
+        try:
+            self._data_dir.lock()
+            with self._data_dir:
+                try:
+                    await self._run_locked()
+                finally:
+                    self._clean_up()
+        except DataDirInUseError as error:
+            raise StartFailedError(Exit.DATA_DIR_IN_USE, str(error)) from error
+        except DataDirError as error:
+            raise StartFailedError(Exit.WRONG_USAGE, str(error)) from error
+        except CannotListenError as error:
+            raise StartFailedError(Exit.CANNOT_LISTEN, str(error)) from error
+        except MigrationInterruptedError:
+            _log.info("migration_interrupted", hint="the next start goes on where this one stopped")
+        _log.info("stopped")
+
+    async def _run_locked(self) -> None:
+        with MigrationTicker(BLOCK_ZONES_V1) as ticker:
+            engine = await open_store(self._data_dir.path)
+            try:
+                reports = await migrate(self._data_dir.path, engine, progress=ticker.progress, stop=self._stop.is_asked)
+            except BaseException:
+                await engine.close()
+                raise
+        try:
+            if not self._stop.is_asked():
+                await self._serve(engine, reports)
+        finally:
+            await engine.close()
+
+    async def _serve(self, engine: Engine, reports: list[MigrationReport]) -> None:
+        """Serve until asked to stop; then answer what has arrived, and let the writer finish."""
+        writer = Writer(engine, self._limits)
+        previews = PreviewWorker(engine, writer.submit)
+        sessions = Sessions(engine, writer, previews, self._limits, now_ms)
+        service = self._service(sessions, Health(engine, writer, reports, now_ms))
+        listeners: list[asyncio.Server] = []
+        writer.start()
+        previews.start()
+        try:
+            await self._listen(service, listeners)
+            await self._stop.wait()
+        finally:
+            for listener in listeners:
+                listener.close()
+            service.begin_to_stop()
+            await _wait_at_most(ANSWER_SECONDS_MAX, service.answered())
+            await writer.drain()
+            await _wait_at_most(FLUSH_SECONDS_MAX, service.answered())
+            await service.close(FLUSH_SECONDS_MAX)
+            await previews.stop()
+
+    def _service(self, sessions: Sessions, health: Health) -> HttpService:
+        methods = method_table(sessions, health.status)
+        return HttpService(
+            Dispatcher(methods, self._limits),
+            Dispatcher(refusing(methods), self._limits),
+            is_ready=health.is_ready,
+            openrpc=encoded(),
+            body_bytes_max=self._limits.body_bytes_max,
+        )
+
+    async def _listen(self, service: HttpService, listeners: list[asyncio.Server]) -> None:
+        """Open the port and the Unix socket, then say so."""
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        tcp = listen_tcp(settings.host, settings.port)
+        if settings.unix_socket is not None:
+            self._unix = UnixListener(settings.unix_socket)
+        port = tcp.getsockname()[1]
+        token = self._data_dir.new_token(settings.token)
+        door = Door(token, settings.allow_origin, hosts_of(settings.host, port))
+        listeners.append(await loop.create_server(service.listener(door), sock=tcp, backlog=BACKLOG))
+        if self._unix is not None:
+            connections = service.listener(Door(token, settings.allow_origin, None))
+            listeners.append(await loop.create_unix_server(connections, sock=self._unix.socket, backlog=BACKLOG))
+        facts = {
+            "url": url_of(settings.host, port),
+            "unix_socket": None if settings.unix_socket is None else str(settings.unix_socket),
+            "pid": os.getpid(),
+            "version": VERSION,
+            "token_file": None if settings.token is not None else str(self._data_dir.token_file),
+        }
+        self._data_dir.write_run_file(facts)
+        say("listening", **facts)
+        _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"])
+
+    def _clean_up(self) -> None:
+        self._data_dir.remove_run_files()
+        if self._unix is not None:
+            self._unix.remove()
+
+
+async def _wait_at_most(seconds: float, work: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        _log.warning("unanswered_requests", after_seconds=seconds)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

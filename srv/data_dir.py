@@ -1,0 +1,170 @@
+"""The data directory as a process holds it: made, locked, and the small files in it that say who is there.
+
+<data_dir>/auth.token      the token of this start, 0600
+<data_dir>/run/lock        held with flock as long as the process lives; tells a second one who holds it
+<data_dir>/run/srv.json    where the daemon listens, for its clients
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final, Self
+
+PRIVATE_DIRECTORY: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+TOKEN_BYTES: Final = 32
+
+
+class DataDirError(Exception):
+    """The data directory cannot be made or written."""
+
+
+class DataDirInUseError(Exception):
+    """Another process holds the data directory."""
+
+
+class DataDir:
+    """A data directory that this process holds alone, from `lock` to `release`."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the directory; nothing is touched before `lock`."""
+        self.path = path
+        self.token_file = path / "auth.token"
+        self.run_file = path / "run" / "srv.json"
+        self._lock_file = path / "run" / "lock"
+        self._lock_handle: int | None = None
+        self._is_writable = True
+
+    def __enter__(self) -> Self:
+        """Hold it as long as the block runs, once it is locked."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        self.release()
+
+    def lock(self) -> None:
+        """Make the directory where it is missing, and hold it. The lock ends with the process, however that ends.
+
+        Raises:
+            DataDirInUseError: another process holds it; the sentence says which.
+            DataDirError: it cannot be made or written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for directory in (self.path, self._lock_file.parent):
+                directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+            handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        except OSError as error:
+            raise DataDirError(f"the data directory {self.path} cannot be used: {error.strerror}") from error
+        self._take(handle, fcntl.LOCK_EX)
+        self._lock_handle = handle
+        self._is_writable = True
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "started_at_ms": time.time_ns() // 1_000_000}).encode(), 0)
+
+    def lock_without_a_trace(self) -> None:
+        """Hold the directory as it is: nothing is made or written, so that others see only that it is in use.
+
+        Where no daemon has ever been there is nothing to hold, and nobody to keep out.
+
+        Raises:
+            DataDirInUseError, DataDirError: as `lock`.
+        """
+        try:
+            handle = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DataDirError(f"{self._lock_file} cannot be read: {error.strerror}") from error
+        self._take(handle, fcntl.LOCK_SH)
+        self._lock_handle = handle
+        self._is_writable = False
+
+    def release(self) -> None:
+        """Let go. The lock file stays: removing it would let two processes lock two files of one name."""
+        if self._lock_handle is None:
+            return
+        if self._is_writable:
+            os.ftruncate(self._lock_handle, 0)
+        os.close(self._lock_handle)
+        self._lock_handle = None
+
+    def _take(self, handle: int, kind: int) -> None:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = _holder(handle)
+            os.close(handle)
+            raise DataDirInUseError(f"the data directory {self.path} is in use by {holder}") from error
+        except OSError as error:
+            os.close(handle)
+            raise DataDirError(f"the data directory {self.path} cannot be locked: {error.strerror}") from error
+
+    def new_token(self, given: str | None) -> str:
+        """Return the token of this start, and leave it in the token file unless the parent has given it.
+
+        Raises:
+            DataDirError: the file cannot be written.
+        """
+        try:
+            self.token_file.unlink(missing_ok=True)
+            if given is not None:
+                return given
+            token = secrets.token_urlsafe(TOKEN_BYTES)
+            _write_atomically(self.token_file, token + "\n")
+        except OSError as error:
+            raise DataDirError(f"{self.token_file} cannot be written: {error.strerror}") from error
+        return token
+
+    def write_run_file(self, facts: dict[str, Any]) -> None:
+        """Say where the daemon listens.
+
+        Raises:
+            DataDirError: the file cannot be written.
+        """
+        try:
+            _write_atomically(self.run_file, json.dumps(facts) + "\n")
+        except OSError as error:
+            raise DataDirError(f"{self.run_file} cannot be written: {error.strerror}") from error
+
+    def remove_run_files(self) -> None:
+        """Take back what `new_token` and `write_run_file` have left, since nobody answers there any more.
+
+        Only where this process holds the directory: they may be another's.
+        """
+        if self._lock_handle is None or not self._is_writable:
+            return
+        for path in (self.token_file, self.run_file):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _holder(handle: int) -> str:
+    """Describe who holds a lock; it may not have written its name yet."""
+    try:
+        facts = json.loads(os.pread(handle, 1000, 0))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["started_at_ms"] / 1000))
+        return f"process {int(facts['pid'])}, started {since}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Put a private file in place, so that a reader finds the old one, or the new one whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

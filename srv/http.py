@@ -1,0 +1,260 @@
+"""HTTP: which path does what, and the way of a request from its headers to its answer.
+
+One handler does everything in a row, without layers of middleware: Host, Origin, token, path, body, dispatch, answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import structlog
+from aiohttp import hdrs, web
+
+from srv.auth import Door, Refusal
+from srv.bodies import BodyReader
+from srv.connections import Connection, Connections
+from srv.replies import CLOSE, Written, json_body, reply
+
+_log = structlog.get_logger()
+
+ALIVE: Final = json_body({"status": "alive"})
+
+_NOT_FOUND: Final = Refusal(HTTPStatus.NOT_FOUND, "nothing is here; POST /rpc is where the methods are")
+_NO_PATH: Final = Refusal(HTTPStatus.BAD_REQUEST, "the target of the request must be a path")
+_NOT_JSON: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "from a browser, Content-Type must be application/json")
+_ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")
+
+_PREFLIGHT: Final = (
+    b"Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
+    b"Access-Control-Allow-Headers: authorization, content-type, x-authkey\r\n"
+    b"Access-Control-Max-Age: 600\r\n"
+)
+
+
+class Answer(Protocol):
+    """What a dispatcher answers."""
+
+    @property
+    def pieces(self) -> Iterable[bytes]:
+        """The answer in pieces, in order."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Their size together."""
+
+
+class Dispatcher(Protocol):
+    """What HTTP needs of the protocol above it."""
+
+    async def answer(self, body: bytes | bytearray) -> Answer | None:
+        """Answer a request body; None where nothing is to be answered. Does not raise."""
+
+
+class HttpService:
+    """Answers the requests of all listeners.
+
+    Args:
+        dispatcher: answers JSON-RPC.
+        refuser: answers it once we stop: each call with SHUTTING_DOWN.
+        is_ready: tells whether the store can be read.
+        openrpc: the OpenRPC document, JSON.
+        body_bytes_max: the largest body.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        refuser: Dispatcher,
+        *,
+        is_ready: Callable[[], Awaitable[bool]],
+        openrpc: bytes,
+        body_bytes_max: int,
+    ) -> None:
+        """Keep the collaborators."""
+        self._dispatcher = dispatcher
+        self._refuser = refuser
+        self._is_ready = is_ready
+        self._openrpc = openrpc
+        self._bodies = BodyReader(body_bytes_max)
+        self._listeners: list[Connections] = []
+        self._is_stopping = False
+        self._answering = 0
+        self._quiet = asyncio.Event()
+        self._routes: dict[str, tuple[tuple[str, ...], Callable[[web.BaseRequest, bytes], Awaitable[Written]]]] = {
+            "/rpc": (("POST",), self._rpc),
+            "/readyz": (("GET", "HEAD"), self._readyz),
+            "/openrpc.json": (("GET", "HEAD"), self._openrpc_json),
+            "/healthz": (("GET", "HEAD"), self._healthz),
+        }
+
+    def listener(self, door: Door) -> Connections:
+        """Make the connections of a listener that has this door."""
+
+        async def handle(request: web.BaseRequest) -> Written:
+            return await self._handle(door, request)
+
+        connections = Connections(handle)
+        self._listeners.append(connections)
+        return connections
+
+    def begin_to_stop(self) -> None:
+        """Refuse what arrives from now on; what has arrived is answered."""
+        self._is_stopping = True
+
+    async def answered(self) -> None:
+        """Wait until whatever has arrived whole is answered. Nobody waits for what is half sent."""
+        while True:
+            # Twice around the loop, so that what lies in the sockets' buffers is read and handed on.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self._answering:
+                self._quiet.clear()
+                await self._quiet.wait()
+            elif not any(listener.has_queued for listener in self._listeners):
+                return
+
+    async def close(self, seconds: float) -> None:
+        """Close all connections, once what was written to them has left, or that many seconds are over."""
+        await asyncio.gather(*(listener.close_all(seconds) for listener in self._listeners))
+
+    async def _handle(self, door: Door, request: web.BaseRequest) -> Written:
+        self._answering += 1
+        try:
+            return await self._serve(door, request)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - told to the log in full, to the caller by an id only
+            error_id = secrets.token_hex(8)
+            _log.exception("request_failed", error_id=error_id)
+            return await self._fail(request, error_id)
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._quiet.set()
+
+    async def _serve(self, door: Door, request: web.BaseRequest) -> Written:
+        headers = request.headers
+        refusal = door.refuse_stranger(headers)
+        if refusal is not None:
+            return await self._refuse(request, refusal)
+        origin = headers.get(hdrs.ORIGIN)
+        marks = b"" if origin is None else f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n".encode()
+        if origin is not None and request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers:
+            return await self._preflight(request, marks)
+        path = request.raw_path.partition("?")[0]
+        is_open = path == "/healthz" or (isinstance(request.protocol, Connection) and request.protocol.is_trusted)
+        if not is_open and (refusal := door.refuse_tokenless(headers)) is not None:
+            _log.info("caller_refused", reason="no token")
+            return await self._refuse(request, refusal, marks + b"WWW-Authenticate: Bearer\r\n")
+        route = self._routes.get(path)
+        if route is None:
+            return await self._refuse(request, _NOT_FOUND if path.startswith("/") else _NO_PATH, marks)
+        methods, serve = route
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            wrong_method = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {allowed}")
+            return await self._refuse(request, wrong_method, marks + f"Allow: {allowed}\r\n".encode())
+        return await serve(request, marks)
+
+    async def _rpc(self, request: web.BaseRequest, marks: bytes) -> Written:
+        headers = request.headers
+        if marks and request.content_type != "application/json":
+            return await self._refuse(request, _NOT_JSON, marks)
+        if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            return await self._refuse(request, _ENCODED, marks)
+        body: bytes | bytearray | Refusal | None = self._bodies.arrived(request)
+        if body is None:
+            return await self._rpc_later(request, marks)
+        if isinstance(body, Refusal):
+            return await self._refuse(request, body, marks)
+        return await self._dispatch(request, body, marks)
+
+    async def _rpc_later(self, request: web.BaseRequest, marks: bytes) -> Written:
+        """Serve a request whose body is still on its way. Until it is here, nobody who stops us waits for it."""
+        self._pause_answering()
+        has_place: bool | Refusal = False
+        try:
+            try:
+                has_place = await self._bodies.take_place(request)
+                body = has_place if isinstance(has_place, Refusal) else await self._bodies.read(request)
+            finally:
+                self._answering += 1
+            if isinstance(body, Refusal):
+                return await self._refuse(request, body, marks, keep_alive=False)
+            answer = await self._current_dispatcher.answer(body)
+            del body
+        finally:
+            if has_place is True:
+                self._bodies.leave_place()
+        return await self._reply_rpc(request, answer, marks)
+
+    def _pause_answering(self) -> None:
+        self._answering -= 1
+        if not self._answering:
+            self._quiet.set()
+
+    @property
+    def _current_dispatcher(self) -> Dispatcher:
+        return self._refuser if self._is_stopping else self._dispatcher
+
+    async def _dispatch(self, request: web.BaseRequest, body: bytes | bytearray, marks: bytes) -> Written:
+        return await self._reply_rpc(request, await self._current_dispatcher.answer(body), marks)
+
+    async def _reply_rpc(self, request: web.BaseRequest, answer: Answer | None, marks: bytes) -> Written:
+        if answer is None:
+            return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks)
+        return await self._reply(request, HTTPStatus.OK, answer.pieces, answer.size_bytes, marks)
+
+    async def _healthz(self, request: web.BaseRequest, marks: bytes) -> Written:
+        return await self._reply(request, HTTPStatus.OK, (ALIVE,), len(ALIVE), marks)
+
+    async def _readyz(self, request: web.BaseRequest, marks: bytes) -> Written:
+        if self._is_stopping:
+            return await self._refuse(
+                request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down"), marks
+            )
+        if not await self._is_ready():
+            return await self._refuse(
+                request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read"), marks
+            )
+        body = json_body({"status": "ready"})
+        return await self._reply(request, HTTPStatus.OK, (body,), len(body), marks)
+
+    async def _openrpc_json(self, request: web.BaseRequest, marks: bytes) -> Written:
+        return await self._reply(request, HTTPStatus.OK, (self._openrpc,), len(self._openrpc), marks)
+
+    async def _preflight(self, request: web.BaseRequest, marks: bytes) -> Written:
+        private = request.headers.get("Access-Control-Request-Private-Network") == "true"
+        extra = b"Access-Control-Allow-Private-Network: true\r\n" if private else b""
+        return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks + _PREFLIGHT + extra)
+
+    async def _refuse(
+        self, request: web.BaseRequest, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True
+    ) -> Written:
+        body = json_body({"error": refusal.reason})
+        return await self._reply(request, refusal.status, (body,), len(body), headers, keep_alive=keep_alive)
+
+    async def _fail(self, request: web.BaseRequest, error_id: str) -> Written:
+        if request.writer.output_size:
+            return CLOSE
+        body = json_body({"error": "internal error", "error_id": error_id})
+        return await reply(request, HTTPStatus.INTERNAL_SERVER_ERROR, (body,), len(body), keep_alive=False)
+
+    async def _reply(
+        self,
+        request: web.BaseRequest,
+        status: HTTPStatus,
+        pieces: Sequence[bytes] | Iterable[bytes],
+        size_bytes: int,
+        headers: bytes,
+        *,
+        keep_alive: bool = True,
+    ) -> Written:
+        if self._is_stopping:
+            # A connection is kept only as long as more has arrived on it.
+            keep_alive = keep_alive and isinstance(request.protocol, Connection) and request.protocol.has_queued
+        return await reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)

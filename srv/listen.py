@@ -1,0 +1,96 @@
+"""The sockets the daemon listens on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+BACKLOG: Final = 512
+"""Connections that wait to be accepted: more than all clients of a busy front end that start at once."""
+
+_PRIVATE_UMASK: Final = 0o177
+
+
+class CannotListenError(Exception):
+    """A port or a path cannot be listened on; the sentence says why."""
+
+
+def listen_tcp(address: str, port: int) -> socket.socket:
+    """Listen on a TCP port; 0 takes a free one.
+
+    Raises:
+        CannotListenError: the port is in use or not ours to take.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Connections of an earlier daemon that linger in TIME_WAIT are no reason not to start.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise CannotListenError(f"cannot listen on {address} port {port}: {error.strerror}") from error
+    listener.settimeout(0)
+    return listener
+
+
+class UnixListener:
+    """A Unix socket that only our own user can connect to, at no instant anybody else.
+
+    Attributes:
+        path: where it is.
+        socket: what listens.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Listen at a path. A socket that nobody listens on any more is replaced; whatever else is there is left alone.
+
+        Raises:
+            CannotListenError: something else is there, someone listens there, or it cannot be made.
+        """
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _make_room(path)
+            umask = os.umask(_PRIVATE_UMASK)
+            try:
+                self.socket.bind(os.fspath(path))
+            finally:
+                os.umask(umask)
+            self._inode = path.lstat().st_ino
+            self.socket.listen(BACKLOG)
+        except OSError as error:
+            self.socket.close()
+            raise CannotListenError(f"cannot listen on the Unix socket {path}: {error.strerror}") from error
+        except CannotListenError:
+            self.socket.close()
+            raise
+        self.socket.settimeout(0)
+
+    def remove(self) -> None:
+        """Remove the socket file, unless another has taken its place."""
+        with contextlib.suppress(OSError):
+            if self.path.lstat().st_ino == self._inode:
+                self.path.unlink()
+
+
+def _make_room(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CannotListenError(f"{path} is there already and is not a socket; it was left alone")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # A live listener whose queue is full would keep a blocking connect waiting.
+        probe.settimeout(0)
+        result = probe.connect_ex(os.fspath(path))
+    if result != errno.ECONNREFUSED:
+        raise CannotListenError(f"another process listens on the Unix socket {path}")
+    path.unlink()

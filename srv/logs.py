@@ -1,0 +1,87 @@
+"""Logs: structured, on standard error, one form for our own events and for what libraries say through `logging`.
+
+No event carries a token or what a session holds. Control characters are escaped, so that nobody who is quoted in a log can
+forge a line or drive a terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Final, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL_BUT_NEWLINE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
+    """Send everything that is logged from now on to standard error.
+
+    Args:
+        form: console or json; None takes console where standard error is a terminal.
+        level: the lowest level that is logged, such as "info".
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    form = form or ("console" if is_terminal else "json")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.StackInfoRenderer(),
+            # Never with the values of variables, which hold tokens and contents.
+            structlog.processors.format_exc_info,
+            escape_control_characters,
+            _renderer(form, colours=is_terminal),
+        ],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # A parent that closed our standard error must not be told so on standard error.
+    # At debug level asyncio says little of use, once per selector.
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def escape_control_characters(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Escape control and direction characters in all texts of an event; a stack trace keeps its line ends."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            pattern = _CONTROL_BUT_NEWLINE if key in {"exception", "stack"} else _CONTROL
+            event[key] = pattern.sub(_escape, value)
+    return event
+
+
+def escaped(text: str) -> str:
+    """Escape control and direction characters in a text for people."""
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+def _renderer(form: str, *, colours: bool) -> Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(default=repr)
+    return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)

@@ -1,0 +1,110 @@
+"""`zonekeeper migrate`: both migrations without serving, and their report for people or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+from rich.progress import TaskID
+
+from migrations.records import MigrationInterruptedError, MigrationReport, Progress
+from srv import app
+from srv.config import Settings
+from srv.data_dir import DataDir, DataDirError, DataDirInUseError
+from srv.exits import Exit, StartFailedError
+from srv.health import migration_facts
+from srv.logs import configure_logs, escaped
+
+
+def migrate(options: argparse.Namespace, settings: Settings) -> int:
+    """Migrate, or with `--dry-run` tell what that would do, and print the report."""
+    configure_logs(settings.log_format, settings.log_level)
+    if not settings.data_dir.is_dir():
+        raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
+    try:
+        reports = app.run(_migrate(settings.data_dir, is_dry_run=options.dry_run, force=options.force))
+    except DataDirInUseError as error:
+        raise StartFailedError(Exit.DATA_DIR_IN_USE, f"{error}; stop it first") from error
+    except DataDirError as error:
+        raise StartFailedError(Exit.WRONG_USAGE, str(error)) from error
+    except MigrationInterruptedError as error:
+        raise StartFailedError(Exit.FAILED, "interrupted; run it again to go on where it stopped") from error
+    text = _json_report(reports) if options.json else _report(reports, is_dry_run=options.dry_run)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+    return Exit.FAILED if any(report.failures for report in reports) else Exit.STOPPED
+
+
+async def _migrate(path: Path, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
+    stop = _stop_at_signal()
+    data_dir = DataDir(path)
+    with _progress_bar() as progress:
+        if is_dry_run:
+            data_dir.lock_without_a_trace()
+            with data_dir:
+                return await app.plan(path, progress=progress, stop=stop.is_set, force=force)
+        data_dir.lock()
+        with data_dir:
+            engine = await app.open_store(path)
+            try:
+                return await app.migrate(path, engine, progress=progress, stop=stop.is_set, force=force)
+            finally:
+                await engine.close()
+
+
+def _stop_at_signal() -> asyncio.Event:
+    """Stop at the next definition once a signal comes; a second signal does what signals do."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        stop.set()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, ask)
+    return stop
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """Show progress on standard error where that is a terminal."""
+    console = Console(stderr=True)
+    tasks: dict[str, TaskID] = {}
+    with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def show(progress: Progress) -> None:
+            if progress.migration not in tasks:
+                tasks[progress.migration] = bar.add_task(progress.migration)
+            bar.update(tasks[progress.migration], completed=progress.done, total=progress.total)
+
+        yield show
+
+
+def _report(reports: list[MigrationReport], *, is_dry_run: bool) -> str:
+    lines = ["dry run: nothing was written; this is what would be done", ""] if is_dry_run else []
+    for report in reports:
+        lines.append(f"{report.name}: {report.outcome}")
+        lines += [f"  {name.replace('_', ' '):<25}{number:>9}" for name, number in asdict(report.stats).items()]
+        lines += [f"  failed: {escaped(place)}: {escaped(reason)}" for place, reason in report.failures]
+    return "\n".join(lines)
+
+
+def _json_report(reports: list[MigrationReport]) -> str:
+    return json.dumps({report.name: _facts(report) for report in reports}, indent=2)
+
+
+def _facts(report: MigrationReport) -> dict[str, Any]:
+    failed = [{"place": place, "reason": reason} for place, reason in report.failures]
+    return {"dry_run": report.dry_run, **migration_facts(report), "failed": failed}

@@ -1,0 +1,81 @@
+"""When to stop: a signal, or the end of standard input where the parent asked for that. A second signal ends at once.
+
+Ending at once loses nothing that was acknowledged: that is on disk, and a transaction that is cut off was never there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from srv.exits import Exit
+
+STOP_SECONDS_MAX: Final = 4.5
+"""After this the process ends, whatever it still waits for: half a second short of what DESIGN.md section 5 promises."""
+
+_log = structlog.get_logger()
+
+
+class Stop:
+    """Tells the event loop, and threads, that it is time to stop."""
+
+    def __init__(self, clean_up: Callable[[], None]) -> None:
+        """Keep what must be done even by a process that ends at once: quick, and without the event loop."""
+        self._clean_up = clean_up
+        self._asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def listen(self, *, exit_with_parent: bool) -> None:
+        """Heed signals from now on, and the end of standard input if that is asked for."""
+        signals = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it so that we live on
+            signals.append(signal.SIGHUP)
+        for each in signals:
+            self._loop.add_signal_handler(each, self.ask, each.name)
+        if exit_with_parent:
+            threading.Thread(target=self._await_parent, name="parent-watch", daemon=True).start()
+
+    def ask(self, reason: str) -> None:
+        """Ask to stop; who asks a second time does not want to wait."""
+        if self._asked.is_set():
+            self._end(f"{reason} again")
+            return
+        _log.info("stopping", reason=reason)
+        self._asked.set()
+        watch = threading.Timer(STOP_SECONDS_MAX, self._end, ["time is over"])
+        watch.daemon = True
+        watch.start()
+
+    def is_asked(self) -> bool:
+        """Tell whether someone has asked to stop; callable from any thread."""
+        return self._asked.is_set()
+
+    async def wait(self) -> None:
+        """Wait until someone asks to stop."""
+        await self._asked.wait()
+
+    def _await_parent(self) -> None:
+        """Read standard input to its end; what stands in it means nothing."""
+        try:
+            while sys.stdin is not None and os.read(sys.stdin.fileno(), 65_536):
+                pass
+        except OSError:
+            pass  # a standard input that cannot be read has no parent at its other end
+        if not self._asked.is_set():
+            self._loop.call_soon_threadsafe(self._parent_gone)
+
+    def _parent_gone(self) -> None:
+        if not self._asked.is_set():
+            self.ask("standard input ended")
+
+    def _end(self, reason: str) -> None:
+        _log.warning("stopped_at_once", reason=reason)
+        self._clean_up()
+        os._exit(Exit.STOPPED)

@@ -1,0 +1,230 @@
+"""The command line: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srv.cli import main
+from srv.version import VERSION
+from tests.legacy_dirs import populate
+from tests.srv.daemon import ROOT, Daemon, environment_with
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings of whoever runs the tests, and their data, out of them."""
+    for name in environment_with().keys() ^ dict(__import__("os").environ).keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+
+
+def run(*arguments: str, input_text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command as a process of its own."""
+    command = [sys.executable, "-m", "srv", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment_with(), input=input_text, capture_output=True, text=True, check=False
+    )
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return modification time and content of every file and directory below a folder."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+def test_without_a_command_it_says_which_there_are() -> None:
+    """`zonekeeper` alone is wrong usage, and shows the help where errors go."""
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    for word in ("serve", "migrate", "status", "call", "exit codes:"):
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("migrate",), ("status",), ("call",)])
+def test_every_command_has_help(capsys: Capture, command: tuple[str, ...]) -> None:
+    """`--help` explains each command and exits 0."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(" ".join(["usage: zonekeeper", *command]))
+
+
+def test_the_version(capsys: Capture) -> None:
+    """`--version` tells which Zonekeeper this is."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"zonekeeper {VERSION}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["no-such-command"], ["serve", "--port", "http"]])
+def test_wrong_usage_is_exit_code_2(capsys: Capture, arguments: list[str]) -> None:
+    """Whether the command line or a setting is wrong."""
+    try:
+        code: object = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "zonekeeper" in captured.err
+
+
+def test_a_host_that_others_could_reach_is_refused(capsys: Capture) -> None:
+    """Zonekeeper says why it does not listen there."""
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
+    assert "must be a loopback address" in capsys.readouterr().err
+
+
+def test_status_shows_the_running_daemon(daemon: Daemon, capsys: Capture) -> None:
+    """`status` finds the daemon by its data directory, and shows `srv:status` in words or as JSON."""
+    assert main(["status", "--data-dir", str(daemon.data_dir)]) == 0
+    words = capsys.readouterr().out
+    assert f"{daemon.process.pid}" in words
+    assert "store.wal_bytes" in words
+    assert main(["status", "--json", "--data-dir", str(daemon.data_dir)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["pid"] == daemon.process.pid
+    assert result.keys() == daemon.call("srv:status").keys()
+
+
+def test_call_prints_the_result(daemon: Daemon, capsys: Capture) -> None:
+    """`call` takes parameters by name and by position."""
+    where = ["--data-dir", str(daemon.data_dir)]
+    assert main(["call", "agent:session:append_output", '{"definition_id": "cli", "line": "é"}', *where]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes_written"] == 3
+    assert main(["call", "agent:session:read_output", '["cli"]', *where]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["lines"] == ["é"]
+    assert "é" in printed
+    assert main(["call", "srv:status", *where]) == 0
+
+
+def test_call_reads_parameters_from_standard_input(
+    daemon: Daemon, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-` stands for standard input, for parameters too large for a command line."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"definition_id": "stdin"}'))
+    assert main(["call", "agent:session:read", "-", "--data-dir", str(daemon.data_dir)]) == 0
+    assert json.loads(capsys.readouterr().out)["session_id"] is None
+
+
+def test_an_error_of_a_call_is_told_with_its_hint(daemon: Daemon, capsys: Capture) -> None:
+    """The word, the sentence and what to do go to standard error; the exit code is 1."""
+    arguments = ["call", "agent:session:read_archive", '["maks", 1]', "--data-dir", str(daemon.data_dir)]
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("zonekeeper: ZONE_NOT_FOUND: agent maks has no archive of 1\n")
+    assert "list_archives" in captured.err
+
+
+@pytest.mark.parametrize("params", ["{", "1", '"x"'])
+def test_parameters_that_are_none_are_wrong_usage(daemon: Daemon, capsys: Capture, params: str) -> None:
+    """Nothing is called with what is neither object nor array."""
+    assert main(["call", "srv:status", params, "--data-dir", str(daemon.data_dir)]) == 2
+    assert "PARAMS" in capsys.readouterr().err
+
+
+def test_without_a_daemon_it_says_so_and_how_to_start_one(capsys: Capture, data_dir: Path) -> None:
+    """The client commands need a running daemon."""
+    assert main(["status", "--data-dir", str(data_dir)]) == 1
+    expected = f"zonekeeper: no daemon runs on {data_dir}; start one with: zonekeeper serve --data-dir {data_dir}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_killed_daemon_is_not_mistaken_for_a_running_one(capsys: Capture, data_dir: Path) -> None:
+    """The file that a killed daemon leaves behind leads nowhere, and that is what is said."""
+    Daemon.start(data_dir).kill()
+    assert (data_dir / "run" / "srv.json").exists()
+    assert main(["status", "--data-dir", str(data_dir)]) == 1
+    assert "no daemon runs" in capsys.readouterr().err
+
+
+def test_the_parent_s_token_is_honoured(capsys: Capture, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the parent has set the token, a client needs it in the same variable, and says so."""
+    with Daemon.start(data_dir, environment={"ZONEKEEPER_TOKEN": "parents-secret"}):
+        assert main(["status", "--data-dir", str(data_dir)]) == 1
+        assert "ZONEKEEPER_TOKEN" in capsys.readouterr().err
+        monkeypatch.setenv("ZONEKEEPER_TOKEN", "another")
+        assert main(["status", "--data-dir", str(data_dir)]) == 1
+        assert "401" in capsys.readouterr().err
+        monkeypatch.setenv("ZONEKEEPER_TOKEN", "parents-secret")
+        assert main(["status", "--data-dir", str(data_dir)]) == 0
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(data_dir: Path) -> None:
+    """`migrate --dry-run` reports what `migrate` then does, and until then no file has changed."""
+    populate(data_dir, blocks=20, agents=4)
+    before = fingerprint(data_dir)
+    planned = run("migrate", "--dry-run", "--json", "--data-dir", str(data_dir))
+    assert planned.returncode == 0, planned.stderr
+    assert fingerprint(data_dir) == before
+    done = run("migrate", "--json", "--data-dir", str(data_dir))
+    assert done.returncode == 0, done.stderr
+    reported = json.loads(done.stdout)
+    assert json.loads(planned.stdout) == {name: {**facts, "dry_run": True} for name, facts in reported.items()}
+    assert reported["migrate_block_zones_v1"]["blocks_scanned"] == 20
+
+
+def test_a_dry_run_leaves_an_existing_store_as_it_is(data_dir: Path) -> None:
+    """With a store there, even one that a killed daemon left open, a dry run changes no file of it."""
+    populate(data_dir, blocks=20, agents=4)
+    with Daemon.start(data_dir) as daemon:
+        daemon.kill()
+    before = fingerprint(data_dir)
+    planned = run("migrate", "--dry-run", "--force", "--data-dir", str(data_dir))
+    assert planned.returncode == 0, planned.stderr
+    assert "dry run: nothing was written" in planned.stdout
+    assert "archives already present" in planned.stdout
+    assert fingerprint(data_dir) == before
+
+
+def test_migrating_again_does_nothing_unless_forced(data_dir: Path) -> None:
+    """The marker ends the second run early; `--force` looks again and finds nothing to do."""
+    populate(data_dir, blocks=8, agents=2)
+    outcomes = []
+    for options in ((), (), ("--force",)):
+        done = run("migrate", *options, "--data-dir", str(data_dir))
+        assert done.returncode == 0, done.stderr
+        outcomes.append(done.stdout.splitlines()[0])
+    name = "migrate_block_zones_v1"
+    assert outcomes == [f"{name}: done", f"{name}: gated by marker", f"{name}: done"]
+
+
+def test_migrate_does_not_make_a_directory(data_dir: Path, capsys: Capture) -> None:
+    """A directory that is not there was mistyped."""
+    for options in ([], ["--dry-run"]):
+        assert main(["migrate", *options, "--data-dir", str(data_dir)]) == 2
+        assert "does not exist" in capsys.readouterr().err
+    assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_migrate_beside_a_running_daemon_is_exit_code_3(daemon: Daemon, options: tuple[str, ...]) -> None:
+    """There is one writer, always; the message names it."""
+    done = run("migrate", *options, "--data-dir", str(daemon.data_dir))
+    assert done.returncode == 3
+    assert f"process {daemon.process.pid}" in done.stderr
+
+
+def test_migrate_tells_what_cannot_be_read(data_dir: Path) -> None:
+    """Where a migration cannot run, `migrate` exits 5 with the reason."""
+    data_dir.mkdir()
+    (data_dir / "objects.db").write_bytes(b"no database, but long enough to look at" * 100)
+    done = run("migrate", "--data-dir", str(data_dir))
+    assert done.returncode == 5
+    assert "objects.db" in done.stderr
