@@ -1,0 +1,1 @@
+"""What holds when something fails: the process, the disk, the data."""

@@ -1,0 +1,1 @@
+"""The whole store against a plain model of it."""
