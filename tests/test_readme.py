@@ -1,0 +1,279 @@
+"""The README says what is so: its commands run and print what it shows, and its tables are those of the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from rpc.errors import INTERNAL, NUMBERS
+from srv.exits import Exit
+from store import errors, limits
+from tests.legacy_dirs import populate
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+
+_VARIES: Final = {"session_id", "modts", "archived_at_ms", "archive_zoneid", "url", "pid", "token_file"}
+"""Members whose value is another one in every run; the same value in the README must be the same value in the run."""
+
+_ON_MACOS: Final = ("~/.local/share/zonekeeper", "~/Library/Application\\ Support/zonekeeper")
+
+
+def sections() -> dict[str, str]:
+    """Return the text under each heading. A `#` within a fenced block is no heading."""
+    found: dict[str, str] = {}
+    fenced = False
+    title = ""
+    for line in README.splitlines(keepends=True):
+        fenced ^= line.startswith("```")
+        if line.startswith("#") and not fenced:
+            title = line.strip("# \n")
+        found[title] = found.get(title, "") + ("" if line.startswith("#") and not fenced else line)
+    return found
+
+
+def blocks(section: str, language: str = "sh") -> list[str]:
+    """Return the fenced blocks of a section."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", sections()[section], re.MULTILINE | re.DOTALL)
+
+
+def rows(section: str) -> list[list[str]]:
+    """Return the cells of a section's table, without its header."""
+    lines = [line for line in sections()[section].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def steps(block: str) -> list[tuple[str, Any]]:
+    """Return the commands of a block in order, each with the JSON that `#>` lines after it show, or None."""
+    found: list[tuple[str, Any]] = []
+    for commands, shown in re.findall(r"((?:^(?!#>).*\n)+)((?:^#>.*\n)*)", block, re.MULTILINE):
+        text = "".join(line.removeprefix("#>") for line in shown.splitlines())
+        found.append((commands, json.loads(text) if text else None))
+    return found
+
+
+def differences(shown: Any, real: Any, same: dict[Any, Any], member: str = "") -> Iterator[str]:
+    """Compare what the README shows with what came, and say where they differ. `same` pairs the values that vary."""
+    match shown, real:
+        case dict(), dict() if shown.keys() == real.keys():
+            for key in shown:
+                yield from differences(shown[key], real[key], same, key)
+        case list(), list() if len(shown) == len(real):
+            for one, other in zip(shown, real, strict=True):
+                yield from differences(one, other, same, member)
+        case _ if member in _VARIES and type(shown) is type(real) and same.setdefault(shown, real) == real:
+            return
+        case _ if shown != real or type(shown) is not type(real):
+            yield f"{member}: the README shows {shown!r}, and there was {real!r}"
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of somebody who has just cloned the repository, on a free port."""
+    strip = ("ZONEKEEPER_", "XDG_", "MAKE", "MFLAGS", "ARGS", "VENV")  # the last four are set where make runs the tests
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strip)}
+    return {**kept, "HOME": str(home), "ZONEKEEPER_PORT": "0"}
+
+
+def in_this_place(command: str) -> str:
+    """Turn a command of the README into one that uses the virtual environment of this run and leaves it as it is."""
+    stamps = " ".join(f"--old-file={sys.prefix}/{stamp}" for stamp in (".locked", ".installed"))
+    command = re.sub(r"^make ", f"make VENV={sys.prefix} {stamps} ", command, flags=re.MULTILINE)
+    command = re.sub(r"^\.venv/", f"{sys.prefix}/", command, flags=re.MULTILINE)
+    return command.replace(*_ON_MACOS) if sys.platform == "darwin" else command
+
+
+@contextmanager
+def started(command: str, home: Path) -> Iterator[list[dict[str, Any]]]:
+    """Run a command of the README that starts the daemon; yields what it says up to the line that it listens."""
+    with subprocess.Popen(
+        in_this_place(command), shell=True, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said: list[dict[str, Any]] = []
+        for line in process.stdout:
+            said.append(json.loads(line))
+            if said[-1]["event"] == "listening":
+                break
+        try:
+            yield said
+        finally:
+            os.kill(said[-1]["pid"], signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+def run(block: str, home: Path, port: str) -> list[tuple[Any, str]]:
+    """Run the commands of a block in one shell; returns what the README shows after each, and what it printed."""
+    script = "".join(f"{commands}printf '\\0'\n" for commands, _ in steps(block))
+    script = in_this_place(script.replace("127.0.0.1:8377", f"127.0.0.1:{port}"))
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=environment(home), check=True, capture_output=True, text=True)
+    return list(zip((shown for _, shown in steps(block)), done.stdout.split("\0"), strict=False))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def port(home: Path) -> Iterator[str]:
+    """The port of a daemon that was started as the README says, by its first command."""
+    with started(blocks("Zonekeeper")[0], home) as said:
+        yield said[-1]["url"].rpartition(":")[2]
+
+
+def test_the_first_commands_are_those_that_set_everything_up() -> None:
+    """The README begins with what it is, `make run` starts the daemon and `make test` runs the tests."""
+    first = sections()["Zonekeeper"]
+    assert first.strip().startswith("Zonekeeper is ")
+    assert blocks("Zonekeeper")[0] == "make run\n"
+    assert "make test\n" in blocks("Zonekeeper")
+
+
+def test_the_curl_commands_print_what_the_readme_shows(home: Path, port: str) -> None:
+    """Write, append, read, archive and list work as they stand; what varies varies as one."""
+    block = blocks("Zonekeeper")[1]
+    methods = re.findall(r'"agent:session:(\w+)"', block)
+    assert methods == ["write_state", "append_output", "read", "archive", "list_archives"]
+    same: dict[Any, Any] = {}
+    for shown, printed in run(block, home, port):
+        assert list(differences(shown, json.loads(printed), same)) == []
+
+
+def test_the_other_commands_of_the_first_screen_run(home: Path, port: str) -> None:
+    """`make test` runs pytest, and the command line finds the running daemon by itself."""
+    test, client = blocks("Zonekeeper")[2:]
+    planned = run(test.replace("make ", "make --dry-run "), home, port)[0][1]
+    assert "-m pytest" in planned
+    assert "version" in run(client, home, port)[0][1]
+
+
+@pytest.fixture
+def agentmux(tmp_path: Path) -> Path:
+    """A home with the data directory of an AgentMux installation in it."""
+    populate(tmp_path / "agentmux", 12, 3)
+    return tmp_path
+
+
+def test_the_migration_commands_tell_and_then_do_what_they_told(agentmux: Path) -> None:
+    """The first command says what there is and changes nothing; the second serves it."""
+    rehearse, serve = blocks("Coming from AgentMux")[0].splitlines(keepends=True)
+    before = {path: path.read_bytes() for path in agentmux.rglob("*") if path.is_file()}
+    ((_, printed),) = run(rehearse, agentmux, "0")[:1]
+    assert {path: path.read_bytes() for path in agentmux.rglob("*") if path.is_file()} == before
+    (scanned,) = re.findall(r"blocks scanned +(\d+)", printed)
+    with started(serve, agentmux) as said:
+        assert any(event["event"] == "migrating" for event in said)
+        status = run(".venv/bin/zonekeeper status --json --data-dir ~/agentmux\n", agentmux, "0")[0][1]
+    assert f'"blocks_scanned": {scanned}' in status
+    filestore = agentmux / "agentmux" / "db" / "filestore.db"
+    assert filestore.read_bytes() == before[filestore]
+
+
+def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agentmux: Path) -> None:
+    """The lines on standard output have the members that are shown; the end of standard input ends the daemon, with 0."""
+    (command,) = re.findall(r"`(zonekeeper serve .*?)`", sections()["Under a parent process"])
+    shown = [json.loads(line) for line in blocks("Under a parent process", "json")[0].splitlines()]
+    members = {event["event"]: event.keys() for event in shown}
+    assert list(members) == ["migrating", "listening"]
+    arguments = [f"{sys.prefix}/bin/zonekeeper", *command.split()[1:], "--data-dir", str(agentmux / "agentmux")]
+    with subprocess.Popen(
+        arguments, env=environment(agentmux), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        kinds = set()
+        for event in map(json.loads, parent.stdout):
+            kinds.add(event["event"])
+            assert event.keys() == members[event["event"]]
+            if event["event"] == "listening":
+                parent.stdin.close()
+        assert parent.wait() == 0
+    assert kinds == members.keys()
+
+
+def test_no_section_has_commands_that_no_test_runs() -> None:
+    """Those of the container are run by test_dockerfile.py, all others here."""
+    with_commands = {name for name in sections() if blocks(name)}
+    assert with_commands == {"Zonekeeper", "In a container", "Coming from AgentMux"}
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    """The table is what `python -m srv.config` prints."""
+    command = [sys.executable, "-m", "srv.config"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    between = README.partition("<!-- settings -->\n")[2].partition("<!-- /settings -->")[0]
+    assert between == printed
+
+
+def methods() -> list[Mapping[str, Any]]:
+    """Return the methods of the OpenRPC document."""
+    document = json.loads((ROOT / "rpc" / "openrpc.json").read_text(encoding="utf-8"))
+    found: list[Mapping[str, Any]] = document["methods"]
+    return found
+
+
+def test_the_methods_are_those_of_the_openrpc_document() -> None:
+    """Every method has its row, with its parameters in their order, and `?` after those that may be left out."""
+    shown = [
+        (row[0].strip("`"), re.findall(r"\w+\??", row[1].replace("line **or** lines", "line?, lines?")))
+        for row in rows("Methods")
+    ]
+    assert shown == [(method["name"], [_parameter(each) for each in method["params"]]) for method in methods()]
+
+
+def _parameter(parameter: Mapping[str, Any]) -> str:
+    return parameter["name"] if parameter.get("required") else f"{parameter['name']}?"
+
+
+def test_the_errors_are_those_of_the_code() -> None:
+    """Every error has its row: word, number and whether to try again."""
+    shown = {row[0].strip("`"): (int(row[1]), row[2] == "yes") for row in rows("Errors")}
+    retry = {error.word: error.retry for error in _subclasses(errors.StoreError)}
+    assert shown.pop(INTERNAL) == (-32603, False)
+    assert shown == {word: (number, retry[word]) for word, number in NUMBERS.items()}
+
+
+def _subclasses(kind: type[errors.StoreError]) -> list[type[errors.StoreError]]:
+    return [found for each in kind.__subclasses__() for found in (each, *_subclasses(each))]
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    """Every code a process can end with has its row."""
+    assert [int(row[0]) for row in rows("Exit codes")] == sorted(Exit)
+
+
+def test_the_fixed_limits_are_those_of_the_code() -> None:
+    """Each figure of the last section stands in store/limits.py."""
+    shown = re.findall(r"\b\d[\d,]*(?: MiB)?", sections()["Limits"].partition("Fixed are")[2].partition("Zero")[0])
+    mib = [f"{size // limits.MIB} MiB" for size in (limits.READ_BYTES_DEFAULT, limits.READ_BYTES_MAX)]
+    assert [each.rstrip(",") for each in shown] == [
+        f"{limits.DEFINITION_ID_CHARACTERS_MAX}",
+        *(f"{each}" for each in (limits.READ_ARCHIVES_DEFAULT, limits.READ_ARCHIVES_MAX)),
+        *(f"{each:,}" for each in (limits.READ_LINES_DEFAULT, limits.READ_LINES_MAX)),
+        *mib,
+        *(f"{each:,}" for each in (limits.MOUNT_LINES_DEFAULT, limits.READ_LINES_MAX, limits.STAT_DEFINITIONS_MAX)),
+        *(f"{each:,}" for each in (limits.LIST_AGENTS_DEFAULT, limits.LIST_AGENTS_MAX)),
+    ]
+
+
+def test_a_difference_between_readme_and_run_is_seen() -> None:
+    """The comparison lets only those values vary that must, and those together."""
+    assert list(differences({"modts": 1, "a": {"modts": 1}}, {"modts": 5, "a": {"modts": 5}}, {})) == []
+    assert list(differences({"modts": 1, "a": {"modts": 1}}, {"modts": 5, "a": {"modts": 6}}, {}))
+    assert list(differences({"size_bytes": 1}, {"size_bytes": 2}, {}))
+    assert list(differences({"modts": 1}, {"modts": "1"}, {}))
+    assert list(differences({"a": 1}, {"a": 1, "b": 2}, {}))
+    assert list(differences([1], [], {}))
+    assert list(differences({"duplicate": False}, {"duplicate": 0}, {}))
