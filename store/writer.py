@@ -95,7 +95,7 @@ class Writer:
         self._draining = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.shield(self._task)  # whoever gives up waiting must not cut a batch off
 
     async def _run(self) -> None:
         while True:

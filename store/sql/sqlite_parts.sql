@@ -63,3 +63,8 @@ WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC;
 -- The shapes of the last parts of an output, from its end.
 SELECT start_byte, first_line, size_bytes, line_count, revision FROM file_parts
 WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
+
+-- name: last_byte
+-- The last byte of an output, sound or not.
+SELECT substr(data, -1) FROM file_parts
+WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT 1;

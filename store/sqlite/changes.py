@@ -82,7 +82,7 @@ class Changes:
     def append_output(self, change: AppendOutput) -> Appended:
         """See `AppendOutput`."""
         known = self._current(change.zone, change.session_id)
-        tail = self._tail(known, change.zone) if known else Tail()
+        tail = self._tail(known) if known else Tail()
         if change.expect_offset is not None and change.expect_offset != tail.size_bytes:
             offset = self._offset_of_duplicate(known, change, tail)
             if known is None or offset is None:
@@ -204,7 +204,7 @@ class Changes:
             self._known.popitem(last=False)
         return known
 
-    def _tail(self, known: Known, zone: Zone) -> Tail:
+    def _tail(self, known: Known) -> Tail:
         """Read the end of the output, unless it is known."""
         if known.tail is not None:
             return known.tail
@@ -213,10 +213,8 @@ class Changes:
         if not rows:
             return Tail()
         start_byte, first_line, size_bytes, line_count, revision = rows[0]
-        ends_line = size_bytes == 0
-        if size_bytes:
-            *_, last = read_parts(self._connection, known.id, zone, OUTPUT_FILE, start_byte)
-            ends_line = last.data.endswith(b"\n")
+        (last_byte,) = self._connection.execute(PARTS["last_byte"], wanted).fetchone()
+        ends_line = not last_byte or last_byte == b"\n"
         parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(rows)]
         known.tail = Tail(
             size_bytes=start_byte + size_bytes,
@@ -233,10 +231,9 @@ class Changes:
         try:
             taken_up = self._bytes_from(known.id, change.zone, start, tail)
         except StorageDamagedError:
-            if not tail.ends_line:
-                raise
-            # What is damaged stays as it is for a backup to mend; what is new goes behind it.
-            start, taken_up = OpenPart(tail.size_bytes, tail.total_lines, 0), b""
+            # What is damaged stays as it is, for a backup to mend; what is new goes behind it.
+            tail = replace(tail, open_parts=(), last_data=None)
+            start, taken_up = tail.rewrite_from(len(added)), b""
         parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         if start.start_byte + start.size_bytes < tail.size_bytes:
             self.delete_from(known.id, OUTPUT_FILE, start.start_byte + 1)

@@ -218,9 +218,9 @@ class SqliteEngine(Engine):
         return outcome
 
     def _checkpoint(self) -> None:
-        self._checkpointed_bytes = self._changes.written_bytes
         with translated("the write-ahead log"):
             self._handle().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._checkpointed_bytes = self._changes.written_bytes
 
     def _handle(self) -> sqlite3.Connection:
         if self._writing_handle is None:
@@ -243,7 +243,8 @@ class SqliteEngine(Engine):
                 try:
                     return question(connection, *arguments, **named)
                 finally:
-                    connection.execute("ROLLBACK")
+                    if connection.in_transaction:  # SQLite ends it by itself after some failures
+                        connection.execute("ROLLBACK")
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
 

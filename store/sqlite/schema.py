@@ -10,8 +10,9 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from store.errors import StoreRefusedError
+from store.errors import StorageUnavailableError, StoreRefusedError
 from store.sql import load
+from store.sqlite.failures import store_error
 from store.sqlite.handles import open_reading
 
 APPLICATION_ID: Final = 0x5A4F4E45
@@ -35,6 +36,7 @@ def check_file(path: Path) -> None:
 
     Raises:
         StoreRefusedError: written by a newer program, by another program, or not a database at all.
+        StorageUnavailableError: it cannot be read at the moment.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
@@ -45,6 +47,8 @@ def check_file(path: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if isinstance(failure := store_error(error, str(path)), StorageUnavailableError):
+            raise failure from error
         raise StoreRefusedError(
             f"{path} cannot be read as a database ({error}); restore it from a backup, or move it away to start empty"
         ) from error
@@ -76,7 +80,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION and (application_id == APPLICATION_ID or not tables):
         raise StoreRefusedError(
             f"{path} was written by a newer version of Zonekeeper (stored form {version}, this program knows"
             f" {SCHEMA_VERSION}); install that version or a later one. The file was not touched"
