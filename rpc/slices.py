@@ -26,7 +26,7 @@ from store.errors import TooLargeError
 from store.limits import KIB
 
 WINDOW_BYTES: Final = 64 * KIB
-"""What one step looks at: half a millisecond for a regular expression. At least 16: a surrogate pair as escapes has 12 bytes."""
+"""What one step looks at: half a millisecond of work. At least 16: a surrogate pair as escapes has 12 bytes."""
 
 LEVELS_MAX: Final = 200_000
 """Deeper nesting is refused without a look at the rest, so that a body of brackets cannot fill the memory."""
@@ -148,8 +148,6 @@ class _Decoder:
             else:
                 self._close(position)
                 position += 1
-        if self._frames:
-            raise ParseError
         self._copy(end)
         value = self._loads(bytes(self._text))
         if self._too_deep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from rpc import answers
 from rpc.answers import Lines, StoredText, encode
-from rpc.bodies import DIRECT_BYTES_MAX, OffLoop
+from rpc.bodies import DIRECT_BYTES_MAX, OffLoop, decode
 from store.sessions import Sessions
 from tests.rpc.conftest import Wire
 
@@ -127,6 +128,32 @@ async def test_a_long_text_in_any_place_is_treated_as_a_text(wire: Wire) -> None
     params = b'{"definition_id":"maks","content":"%b","content":"y"}' % long.encode()
     body = b'{"jsonrpc":"2.0","id":1,"method":"agent:session:write_state","params":%b}' % params
     assert (await wire.exchange(body))["result"]["bytes_written"] == 1
+
+
+async def test_the_event_loop_goes_on_while_a_large_body_is_decoded_and_answered(wire: Wire) -> None:
+    """It gets its turn again and again, where one long step would leave it none."""
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    request = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "agent:session:write_state",
+        "params": ["maks", '{"é":1}\n' * 2_000_000],
+    }
+    body = orjson.dumps(request)
+    taking = asyncio.create_task(take_turns())
+    await decode(body, 128, OffLoop())
+    decoded_by, turns = turns, 0
+    await encode(StoredText((body,)), OffLoop())
+    taking.cancel()
+    assert decoded_by > 5
+    assert turns > 5
 
 
 async def test_a_damaged_end_of_a_large_snapshot_is_shown(wire: Wire, sessions: Sessions) -> None:
