@@ -86,7 +86,7 @@ class LegacyAgents:
         """
         plan = AgentPlan(has_current)
         # Archives come first: a current session that has to become one does not take their milliseconds.
-        for zone in sorted(self._zones.get(definition_id, ()), key=lambda zone: (zone.archived_at_ms is None, zone)):
+        for zone in sorted(self._zones.get(definition_id, ()), key=_archives_by_time_then_current):
             origin = f"zone:{zone}"
             if origin not in self._origins:
                 with _failing(plan, origin):
@@ -257,6 +257,10 @@ class _Tie:
             yield from chunks()
 
         return read
+
+
+def _archives_by_time_then_current(zone: Zone) -> tuple[bool, int]:
+    return zone.archived_at_ms is None, zone.archived_at_ms or 0
 
 
 @contextmanager

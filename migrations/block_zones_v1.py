@@ -54,12 +54,12 @@ async def migrate_block_zones_v1(run: MigrationRun) -> MigrationReport:
     if not any(paths.values()):
         return MigrationReport(BLOCK_ZONES_V1, MigrationOutcome.NOTHING_TO_MIGRATE, MigrationStats(), (), run.dry_run)
     origins = await run.store.origins()
-    if not run.force and _gated(run, identify(paths), len(origins)):
+    if not run.force and await asyncio.to_thread(_gated, run, len(origins)):
         return MigrationReport(BLOCK_ZONES_V1, MigrationOutcome.GATED_BY_MARKER, MigrationStats(), (), run.dry_run)
     # A journal is rolled back by opening, so the identity is taken after it, and before anything is read.
     filestore = await asyncio.to_thread(run.sources.filestore)
     objects = await asyncio.to_thread(run.sources.objects)
-    sources = identify(paths)
+    sources = await asyncio.to_thread(identify, paths)
     agents = await asyncio.to_thread(LegacyAgents, filestore, objects, origins)
     tally = await _migrate(run, agents)
     if paths[OBJECTS_DB] is not None and not run.dry_run:
@@ -68,11 +68,12 @@ async def migrate_block_zones_v1(run: MigrationRun) -> MigrationReport:
     return MigrationReport(BLOCK_ZONES_V1, outcome, tally.stats, tally.failures, run.dry_run)
 
 
-def _gated(run: MigrationRun, found: dict[str, SourceIdentity | None], origins: int) -> bool:
+def _gated(run: MigrationRun, origins: int) -> bool:
+    """Believe the marker where it lists no failure, and speaks of these files and of this store."""
     marker = read_marker(run.data_dir)
     if marker is None or marker.failures or run.sources.objects_path is None:
         return False
-    if marker.sources != found or marker.origins > origins:
+    if marker.sources != identify(run.sources.paths) or marker.origins > origins:
         _log.info("the migration marker speaks of other files; looking again", migration=BLOCK_ZONES_V1)
         return False
     return True

@@ -99,7 +99,7 @@ async def _promote_all(run: MigrationRun, owning: list[str], tally: _Tally) -> N
         for template_id in owning:
             tally.fail(template_id, str(error))
         return
-    before = identify(run.sources.paths)
+    before = await asyncio.to_thread(identify, run.sources.paths)
     try:
         for done, template_id in enumerate(owning, 1):
             if run.stop():

@@ -36,7 +36,7 @@ from rpc.errors import (
 from rpc.methods import Method
 from rpc.slices import LongText, Number, ParseError
 from store.errors import StoreError, TooLargeError
-from store.limits import Limits
+from store.limits import MIB, Limits
 
 _log = structlog.get_logger()
 
@@ -46,10 +46,21 @@ _NULL: Final = b"null"
 _STARTED_AT_ONCE: Final = 64
 """Members of a batch that are started before the event loop sees to others: a thousand at once would keep it for 20 ms."""
 
+READING_AT_ONCE: Final = 8
+"""Bodies whose answers hold what is stored, at once: from the reading on until a large one has left. The others wait; with
+`snapshot_bytes_max` and `batch_answer_bytes_max` this bounds the memory that answers take. It is twice what the store reads at
+once, so small reads lose nothing by it."""
 
-@dataclass(frozen=True, slots=True)
+_READING_OF_BATCH: Final = 4
+"""Members of a batch that read at once, so that a batch whose answers get too large stops early."""
+
+_SMALL_ANSWER_BYTES: Final = 1 * MIB
+"""An answer up to this size may wait to be sent without holding a place: connections bound those."""
+
+
+@dataclass(slots=True)
 class Answer:
-    """A JSON-RPC body.
+    """A JSON-RPC body. Whoever has sent it, or given up, calls `release`.
 
     Attributes:
         pieces: JSON, to be sent one after the other.
@@ -58,6 +69,36 @@ class Answer:
 
     pieces: tuple[bytes, ...]
     size_bytes: int
+    _places: asyncio.Semaphore | None = None
+
+    def release(self) -> None:
+        """Let go of the pieces, and give others their place. Doing it twice is harmless."""
+        places, self._places = self._places, None
+        self.pieces = ()
+        if places is not None:
+            places.release()
+
+
+class _Room:
+    """What the answers to a batch may still hold."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._left_bytes = bytes_max
+        self.turns = asyncio.Semaphore(_READING_OF_BATCH)
+
+    def take(self, answer: _Pieces) -> None:
+        """Make room for an answer, or say that there is none."""
+        size_bytes = sum(map(len, answer))
+        if size_bytes > self._left_bytes:
+            self._left_bytes = 0
+            raise TooLargeError("batch_answer_bytes_max", self._bytes_max)
+        self._left_bytes -= size_bytes
+
+    def check(self) -> None:
+        """Say so where there is none left."""
+        if not self._left_bytes:
+            raise TooLargeError("batch_answer_bytes_max", self._bytes_max)
 
 
 class Dispatcher:
@@ -73,6 +114,7 @@ class Dispatcher:
         self._off_loop = OffLoop()
         self._callables = {name: self._callable(name, method) for name, method in methods.items()}
         self._changing = frozenset(name for name, method in methods.items() if method.changes)
+        self._places = asyncio.Semaphore(READING_AT_ONCE)
 
     async def answer(self, body: bytes | bytearray) -> Answer | None:
         """Answer a body, whatever it holds; never raises on account of it.
@@ -84,30 +126,47 @@ class Dispatcher:
             The answer; None where nothing is to be answered: a notification, or a batch of nothing else. It is done by then.
         """
         try:
-            pieces = await self._answer(body)
+            request = await self._decode(body)
+            del body  # may be large, and the answer as well
+            return await self._answer(request)
         except ParseError:
             pieces = _failed(_NULL, PARSE_ERROR)
         except StoreError as error:
             pieces = _failed(_NULL, wire_error(error))
         except Exception:  # noqa: BLE001 - logged; whatever went wrong, the client gets an answer
             pieces = _failed(_NULL, _unexpected("request"))
-        return Answer(pieces, sum(map(len, pieces))) if pieces else None
+        return Answer(pieces, sum(map(len, pieces)))
 
-    async def _answer(self, body: bytes | bytearray) -> _Pieces:
+    async def _decode(self, body: bytes | bytearray) -> Any:
         request = await decode(body, self._maxima.json_nesting_max, self._off_loop)
         if type(request) is not list:
             if _has_float_id(request):
                 request["id"] = (await self._as_sent(body))["id"]
-            return await self._answer_one(request)
-        if not request:
-            return _failed(_NULL, INVALID_REQUEST)
+            return request
         if len(request) > self._maxima.batch_members_max:
             raise TooLargeError("batch_members_max", self._maxima.batch_members_max, len(request))
         if any(map(_has_float_id, request)):
             for member, as_sent in zip(request, await self._as_sent(body), strict=True):
                 if _has_float_id(member):
                     member["id"] = as_sent["id"]
-        return await self._answer_batch(request)
+        return request
+
+    async def _answer(self, request: Any) -> Answer | None:
+        """Answer a request or a batch, in a place if what is stored is to be read for it."""
+        is_batch = type(request) is list
+        places = self._places if any(map(self._reads, request if is_batch else (request,))) else None
+        if places is not None:
+            await places.acquire()
+        pieces: _Pieces = ()
+        size_bytes = 0
+        try:
+            pieces = await (self._answer_batch(request) if is_batch else self._answer_one(request))
+            size_bytes = sum(map(len, pieces))
+        finally:
+            if places is not None and size_bytes <= _SMALL_ANSWER_BYTES:
+                places.release()
+                places = None
+        return Answer(pieces, size_bytes, places) if pieces else None
 
     async def _as_sent(self, body: bytes | bytearray) -> Any:
         """Decode a body again, this time keeping the characters of its numbers: 1.50 comes back as 1.50, not as 1.5."""
@@ -119,7 +178,10 @@ class Dispatcher:
         The store takes changes in the order they are handed over and tasks start in the order they are made, so calls on one
         zone take effect in the order written, and a read sees what stands before it and nothing that stands after it.
         """
+        if not members:
+            return _failed(_NULL, INVALID_REQUEST)
         answers: list[_Pieces] = []
+        room = _Room(self._maxima.batch_answer_bytes_max)
         run: list[Any] = []
         run_changes: bool | None = None
         for member in members:
@@ -127,20 +189,38 @@ class Dispatcher:
             if run_changes is None or changes is None:
                 run_changes = run_changes if changes is None else changes
             elif changes != run_changes:
-                answers += await self._answer_run(run)
+                answers += await self._answer_run(run, room)
                 run, run_changes = [], changes
             run.append(member)
-        answers += await self._answer_run(run)
+        answers += await self._answer_run(run, room)
         return _batch(answers)
 
-    async def _answer_run(self, members: list[Any]) -> list[_Pieces]:
+    async def _answer_run(self, members: list[Any], room: _Room) -> list[_Pieces]:
         tasks: list[asyncio.Task[_Pieces]] = []
         async with asyncio.TaskGroup() as group:
             for member in members:
-                tasks.append(group.create_task(self._answer_one(member)))
+                tasks.append(group.create_task(self._answer_member(member, room)))
                 if len(tasks) % _STARTED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         return [task.result() for task in tasks]
+
+    async def _answer_member(self, member: Any, room: _Room) -> _Pieces:
+        """Answer a member of a batch, if the answer to the batch has room for it."""
+        if not self._reads(member):
+            return await self._answer_one(member)
+        async with room.turns:
+            try:
+                room.check()
+                answer = await self._answer_one(member)
+                room.take(answer)
+            except TooLargeError as error:
+                id_json = _id_json(member["id"]) if "id" in member else b""
+                return () if id_json == b"" else _failed(id_json or _NULL, wire_error(error))
+            return answer
+
+    def _reads(self, member: Any) -> bool:
+        """Tell whether the answer to a member may hold much of what is stored."""
+        return self._changes(member) is False
 
     def _changes(self, member: Any) -> bool | None:
         """Tell whether a member changes what is stored; None where it calls nothing."""

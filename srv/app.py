@@ -113,7 +113,12 @@ async def _open_copy(data_dir: Path, scratch: Path) -> Engine | None:
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             await asyncio.to_thread(shutil.copyfile, f"{path}{suffix}", f"{copy}{suffix}")
-    return await open_store(scratch) if copy.exists() else None
+    if not copy.exists():
+        return None
+    try:
+        return await open_store(scratch)
+    except StartFailedError as error:
+        raise StartFailedError(error.code, str(error).replace(str(copy), str(path))) from error
 
 
 @contextlib.contextmanager

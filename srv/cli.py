@@ -41,6 +41,7 @@ _SETTINGS_HELP: Final = "Every option is also an environment variable, named in 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (`srv.exits.Exit`)."""
+    _fill_standard_handles()
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -59,6 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
+
+
+def _fill_standard_handles() -> None:
+    """Put something in the place of a standard stream that we were started without.
+
+    Else the next file to be opened, the store perhaps, would be our standard error to whoever writes there.
+    """
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _fail(code: Exit, reason: str) -> int:

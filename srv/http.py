@@ -46,6 +46,9 @@ class Answer(Protocol):
     def size_bytes(self) -> int:
         """Their size together."""
 
+    def release(self) -> None:
+        """Let go of the pieces, once they are sent or cannot be."""
+
 
 class Dispatcher(Protocol):
     """What HTTP needs of the protocol above it."""
@@ -207,7 +210,10 @@ class HttpService:
     async def _reply_rpc(self, request: web.BaseRequest, answer: Answer | None, marks: bytes) -> Written:
         if answer is None:
             return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks)
-        return await self._reply(request, HTTPStatus.OK, answer.pieces, answer.size_bytes, marks)
+        try:
+            return await self._reply(request, HTTPStatus.OK, answer.pieces, answer.size_bytes, marks)
+        finally:
+            answer.release()
 
     async def _healthz(self, request: web.BaseRequest, marks: bytes) -> Written:
         return await self._reply(request, HTTPStatus.OK, (ALIVE,), len(ALIVE), marks)

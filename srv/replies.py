@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 WRITE_SECONDS_MAX: Final = 60
-"""A caller that takes nothing for this long has gone; what it was to get would stay in memory for nobody."""
+"""For a whole answer: on a loopback even the largest takes a second; who is slower keeps memory that others wait for."""
 
 WRITE_BYTES: Final = 256 * 2**10
 """Written in one go, before others get a turn: few calls for a large answer, a fraction of a millisecond each."""
@@ -82,11 +82,10 @@ async def reply(
         transport.write(text)
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
-        await _drain(request)
+        if request.protocol.writing_paused:
+            await _write(request, transport, ())
     else:
-        transport.write(text)
-        for piece in pieces:
-            await _write(request, transport, piece)
+        await _write(request, transport, (text, *pieces))
     return KEEP if keep_alive else CLOSE
 
 
@@ -113,24 +112,19 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-async def _write(request: web.BaseRequest, transport: asyncio.Transport, piece: bytes) -> None:
-    view = memoryview(piece)
-    for start in range(0, len(view), WRITE_BYTES):
-        if transport.is_closing():
-            raise ConnectionResetError("the caller has gone")
-        transport.write(view[start : start + WRITE_BYTES])
-        await _drain(request)
-        await asyncio.sleep(0)
-
-
-async def _drain(request: web.BaseRequest) -> None:
-    """Wait until the caller has taken what was written, all but a buffer's worth."""
-    if not request.protocol.writing_paused:
-        return
+async def _write(request: web.BaseRequest, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
+    """Write piece by piece, no faster than the caller takes it, and wait until all but a buffer's worth is taken."""
     try:
         async with asyncio.timeout(WRITE_SECONDS_MAX):
             await request.writer.drain()
+            for piece in pieces:
+                view = memoryview(piece)
+                for start in range(0, len(view), WRITE_BYTES):
+                    if transport.is_closing():
+                        raise ConnectionResetError("the caller has gone")
+                    transport.write(view[start : start + WRITE_BYTES])
+                    await request.writer.drain()
+                    await asyncio.sleep(0)
     except TimeoutError as error:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the caller takes nothing") from error
+        transport.abort()
+        raise ConnectionResetError("the caller takes too long") from error

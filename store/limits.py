@@ -64,6 +64,7 @@ class Limits:
         append_bytes_max: all texts of one append call; keeps one commit short.
         append_lines_max: texts in one append call.
         batch_members_max: members of one JSON-RPC batch.
+        batch_answer_bytes_max: answers to one batch together; members beyond it are refused. One read alone is not bounded.
         json_nesting_max: depth of arrays and objects in a request; ours need five.
         queue_changes_max: changes waiting for the writer; more are OVERLOADED.
         queue_bytes_max: bytes waiting for the writer.
@@ -74,6 +75,7 @@ class Limits:
     append_bytes_max: int = 8 * MIB
     append_lines_max: int = 10_000
     batch_members_max: int = 1_000
+    batch_answer_bytes_max: int = 256 * MIB
     json_nesting_max: int = 128
     queue_changes_max: int = 10_000
     queue_bytes_max: int = 256 * MIB

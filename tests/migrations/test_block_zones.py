@@ -1,4 +1,4 @@
-"""`migrate_block_zones_v1`, sentence by sentence (LEGACY.md section 2)."""
+"""`migrate_block_zones_v1`: which blocks become archives, and what travels with them (LEGACY.md section 2)."""
 
 from __future__ import annotations
 
@@ -9,116 +9,11 @@ from pathlib import Path
 import pytest
 
 from migrations import Progress
-from store.engine import AppendOutput, ArchiveSession, WriteState
-from store.limits import TIME_MS_MAX
-from store.zones import agent_archive_zone, agent_current_zone
-from tests.legacy_dirs import BEGINNING_MS, LegacyDir, output, snapshot
+from store.zones import agent_archive_zone
+from tests.legacy_dirs import BEGINNING_MS, LegacyDir, output
 from tests.migrations.conftest import NOW_MS, Open, names_in
 
 T = BEGINNING_MS
-
-
-async def test_zones_of_a_later_build_are_taken_over_with_all_their_files_and_times(
-    data_dir: Path, open_store: Open
-) -> None:
-    """Also where there is no `objects.db`, and then no marker is written; a second look finds them by their origin."""
-    with LegacyDir(data_dir, objects=False) as legacy:
-        legacy.session("agent:a_b:current", "now", modified=T + 7)
-        legacy.file("agent:a_b:current", "notes", b"", modified=T + 3)
-        legacy.session(f"agent:a_b:archive:{T}", "then", modified=T + 9)
-    migration = await open_store()
-    run = await migration.run()
-    assert run.blocks.zones_adopted == 2
-    assert await migration.zones() == {
-        "agent:a_b:current": {
-            "output.state.json": (snapshot("now"), T + 7),
-            "output": (output("now"), T + 7),
-            "notes": (b"", T + 3),
-        },
-        f"agent:a_b:archive:{T}": {
-            "output.state.json": (snapshot("then"), T + 9),
-            "output": (output("then"), T + 9),
-        },
-    }
-    assert names_in(data_dir) == {"db"}
-    assert (await migration.run()).blocks.zones_adopted == 0
-
-
-async def test_zones_without_a_byte_and_zones_of_other_names_are_left_alone(data_dir: Path, open_store: Open) -> None:
-    """Archive times are plain digits without leading zeros up to 2^53 - 1; ids are ASCII; a trailing newline is no name."""
-    names = [
-        "agent:a:archive:007",
-        "agent:a:archive:1_000",
-        "agent:a:archive: 7",
-        "agent:a:archive:٣",
-        "agent:a:archive:-1",
-        "agent:a:archive:",
-        f"agent:a:archive:{TIME_MS_MAX + 1}",
-        "agent:é:current",
-        "agent:a:current\n",
-        "agent::current",
-        "agent:a:b:current",
-        "Agent:a:current",
-        "agent;a",
-        "tab:1",
-    ]
-    with LegacyDir(data_dir) as legacy:
-        for name in names:
-            legacy.file(name, "output", b"kept where it is\n")
-        legacy.file("agent:empty:current", "output", b"")
-        legacy.row("agent:torn:current", "output", 100)
-        legacy.file("agent:beyond:current", "output", b"beyond its size", size=0)
-        legacy.file(f"agent:last:archive:{TIME_MS_MAX}", "output", b"last\n")
-        legacy.file("agent:first:archive:0", "output", b"first\n")
-    migration = await open_store()
-    run = await migration.run()
-    assert set(await migration.zones()) == {f"agent:last:archive:{TIME_MS_MAX}", "agent:first:archive:0"}
-    assert run.blocks.zones_adopted == 2
-    assert run.blocks.files_damaged == 1
-
-
-async def test_a_taken_millisecond_means_the_next_free_one(data_dir: Path, open_store: Open) -> None:
-    """An archive of a later build that meets one of ours keeps its bytes under the next time."""
-    with LegacyDir(data_dir) as legacy:
-        legacy.file(f"agent:a:archive:{T}", "output", b"old\n")
-    migration = await open_store()
-    zone = agent_current_zone("a")
-    await migration.engine.apply([AppendOutput(zone, b"ours\n", T), ArchiveSession(zone, T)])
-    await migration.run()
-    contents = {name: files["output"][0] for name, files in (await migration.zones()).items()}
-    assert contents == {f"agent:a:archive:{T}": b"ours\n", f"agent:a:archive:{T + 1}": b"old\n"}
-
-
-async def test_an_old_current_session_becomes_an_archive_where_ours_has_content(
-    data_dir: Path, open_store: Open
-) -> None:
-    """At its modts, the last of its files'; an archive of that very time keeps its name."""
-    with LegacyDir(data_dir) as legacy:
-        legacy.file("agent:a:current", "output", b"old current\n", modified=T + 5)
-        legacy.file("agent:a:current", "output.state.json", b"{}", modified=T + 4)
-        legacy.file(f"agent:a:archive:{T + 5}", "output", b"old archive\n")
-    migration = await open_store()
-    await migration.engine.apply([AppendOutput(agent_current_zone("a"), b"ours\n", NOW_MS)])
-    await migration.run()
-    contents = {name: files["output"][0] for name, files in (await migration.zones()).items()}
-    assert contents == {
-        "agent:a:current": b"ours\n",
-        f"agent:a:archive:{T + 5}": b"old archive\n",
-        f"agent:a:archive:{T + 6}": b"old current\n",
-    }
-
-
-async def test_an_empty_current_session_of_ours_makes_way(data_dir: Path, open_store: Open) -> None:
-    """A session without a byte is no session with content."""
-    with LegacyDir(data_dir) as legacy:
-        legacy.session("agent:a:current", "old")
-        legacy.block("b", "b")
-        legacy.session("b", "block")
-    migration = await open_store()
-    await migration.engine.apply([WriteState(agent_current_zone(agent), b"", NOW_MS) for agent in ("a", "b")])
-    run = await migration.run()
-    assert run.blocks.zones_adopted == run.blocks.current_zones_seeded == 1
-    assert (await migration.zones())["agent:a:current"]["output"][0] == output("old")
 
 
 async def test_definition_id_is_agent_id_else_the_older_key(data_dir: Path, open_store: Open) -> None:
@@ -237,111 +132,6 @@ async def test_every_block_becomes_an_archive_and_equal_times_stand_in_row_order
     assert [zones[f"agent:x:archive:{T + n}"]["output"][0] for n in range(3)] == [output(o) for o in ("z", "m", "a")]
     assert zones["agent:x:current"]["output"][0] == output("z")
     assert (run.blocks.archives_written, run.blocks.current_zones_seeded) == (3, 1)
-
-
-async def test_the_block_whose_snapshot_changed_last_seeds_the_current_session(
-    data_dir: Path, open_store: Open
-) -> None:
-    """By modts, not by createdts; archive and current are two sessions with ids of their own."""
-    with LegacyDir(data_dir) as legacy:
-        for oid, created, modified in (("older", T, T + 9), ("later", T + 1, T + 3), ("newest", T + 2, T + 9)):
-            legacy.block(oid, "x")
-            legacy.session(oid, oid, created=created, modified=modified)
-        legacy.block("empty", "x")
-        legacy.file("empty", "output.state.json", b"", modified=T + 100)
-    migration = await open_store()
-    await migration.run()
-    zones, ids = await migration.zones(), await migration.session_ids()
-    assert zones["agent:x:current"] == zones[f"agent:x:archive:{T}"]
-    assert len(set(ids.values())) == len(ids) == 4
-
-
-async def test_nothing_is_seeded_where_a_current_session_has_content(data_dir: Path, open_store: Open) -> None:
-    """Neither ours nor one taken over from a later build is replaced."""
-    with LegacyDir(data_dir) as legacy:
-        for agent in ("ours", "adopted"):
-            legacy.block(agent, agent)
-            legacy.session(agent, "old")
-        legacy.file("agent:adopted:current", "output", b"adopted\n")
-    migration = await open_store()
-    await migration.engine.apply([AppendOutput(agent_current_zone("ours"), b"ours\n", NOW_MS)])
-    run = await migration.run()
-    zones = await migration.zones()
-    assert run.blocks.current_zones_seeded == 0
-    assert [zones[f"agent:{agent}:current"]["output"][0] for agent in ("ours", "adopted")] == [b"ours\n", b"adopted\n"]
-
-
-async def test_a_session_that_was_archived_or_replaced_since_is_not_brought_back(
-    data_dir: Path, open_store: Open
-) -> None:
-    """A newest block that was migrated before seeds nothing, whatever became of the session; a newer one seeds again."""
-    with LegacyDir(data_dir) as legacy:
-        for oid in ("1", "2"):
-            legacy.block(oid, "x")
-            legacy.session(oid, oid, created=T + int(oid))
-    migration = await open_store()
-    await migration.run()
-    await migration.engine.apply([ArchiveSession(agent_current_zone("x"), NOW_MS)])
-    before = await migration.zones()
-    run = await migration.run(force=True)
-    assert await migration.zones() == before
-    assert (run.blocks.archives_already_present, run.blocks.current_zones_seeded) == (2, 0)
-    _add_block(data_dir, "3", T + 3)
-    run = await migration.run()
-    assert (run.blocks.archives_written, run.blocks.current_zones_seeded) == (1, 1)
-    assert (await migration.zones())["agent:x:current"]["output"][0] == output("3")
-
-
-async def test_an_older_block_that_comes_later_seeds_nothing(data_dir: Path, open_store: Open) -> None:
-    """The newest block was migrated before, so the current session is the user's business."""
-    with LegacyDir(data_dir) as legacy:
-        legacy.block("2", "x")
-        legacy.session("2", "2", created=T + 2)
-    migration = await open_store()
-    await migration.run()
-    await migration.engine.apply([ArchiveSession(agent_current_zone("x"), NOW_MS)])
-    _add_block(data_dir, "1", T + 1)
-    run = await migration.run()
-    assert (run.blocks.archives_written, run.blocks.current_zones_seeded) == (1, 0)
-
-
-def _add_block(data_dir: Path, oid: str, created: int) -> None:
-    """Use the old program once more."""
-    with LegacyDir(data_dir, again=True) as legacy:
-        legacy.block(oid, "x")
-        legacy.session(oid, oid, created=created)
-
-
-@pytest.mark.parametrize("agent", ["x", "template-promote-v1-x"])
-async def test_a_block_that_a_later_build_migrated_is_there_already(
-    data_dir: Path, open_store: Open, agent: str
-) -> None:
-    """An archive of the agent, or of its promoted definition, with the same snapshot bytes; then nothing is seeded."""
-    with LegacyDir(data_dir) as legacy:
-        for oid in ("moved", "moved too", "fresh"):
-            legacy.block(oid, "x")
-        legacy.session("moved", "same", modified=T + 9)
-        legacy.session("moved too", "same")
-        legacy.session("fresh", "sama")
-        legacy.file(f"agent:{agent}:archive:{T}", "output.state.json", snapshot("same"))
-        legacy.file("agent:y:archive:5", "output.state.json", snapshot("sama"))
-    migration = await open_store()
-    for _ in range(2):
-        run = await migration.run(force=True)
-        assert run.blocks.current_zones_seeded == 0
-    zones = await migration.zones()
-    assert set(zones) == {f"agent:{agent}:archive:{T}", "agent:y:archive:5", f"agent:x:archive:{T + (agent == 'x')}"}
-    assert run.blocks.archives_already_present == 3
-
-
-async def test_equal_blocks_are_two_sessions_where_no_later_build_was_here(data_dir: Path, open_store: Open) -> None:
-    """Bytes are compared with what was taken over, not with what is migrated now."""
-    with LegacyDir(data_dir) as legacy:
-        for oid in ("1", "2"):
-            legacy.block(oid, "x")
-            legacy.session(oid, "same")
-    migration = await open_store()
-    assert (await migration.run()).blocks.archives_written == 2
 
 
 @pytest.mark.parametrize(

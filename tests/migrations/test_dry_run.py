@@ -1,4 +1,4 @@
-"""A dry run says what would happen, and changes no byte (issue: `zonekeeper migrate --dry-run`)."""
+"""A dry run says what would happen, and changes no byte."""
 
 from __future__ import annotations
 

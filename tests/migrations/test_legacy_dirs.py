@@ -1,4 +1,4 @@
-"""The generator of old data directories makes what LEGACY.md describes, and what the issue asks a daemon to take over."""
+"""The generator of old data directories makes what LEGACY.md describes."""
 
 from __future__ import annotations
 

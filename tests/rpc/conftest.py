@@ -46,6 +46,7 @@ class Wire:
             return None
         joined = b"".join(answer.pieces)
         assert answer.size_bytes == len(joined)
+        answer.release()
         return joined
 
     async def exchange(self, body: bytes) -> Any:

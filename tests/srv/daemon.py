@@ -91,7 +91,9 @@ class Daemon:
         """Give itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop it, if it runs yet."""
         if self.process.poll() is None:
             self.process.terminate()
@@ -169,8 +171,14 @@ class Daemon:
         return "\r\n".join(parts).encode("latin-1")
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, token: bool = True
-    ) -> tuple[int, Mapping[str, str], bytes]:
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        token: bool = True,
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Send a request on a connection of its own; returns status, headers and body."""
         shown = {"Authorization": f"Bearer {self.token}"} if token else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
@@ -205,7 +213,7 @@ def rpc_body(method: str, request_id: int = 1, **params: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}).encode()
 
 
-def read_response(connection: socket.socket) -> tuple[int, Mapping[str, str], bytes]:
+def read_response(connection: socket.socket) -> tuple[int, http.client.HTTPMessage, bytes]:
     """Read one response from a connection: status, headers and body."""
     response = http.client.HTTPResponse(connection)
     response.begin()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
@@ -16,12 +16,20 @@ from srv.announce import MigrationTicker, say
 
 
 @pytest.fixture
-def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[bytes]]:
-    """Stand at the other end of our standard output."""
+def standard_output() -> Iterator[tuple[IO[bytes], IO[str]]]:
+    """Make a pipe: its two ends, the parent's and ours."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as there, os.fdopen(writing, "w") as here:
-        monkeypatch.setattr(sys, "stdout", here)
-        yield there
+        yield there, here
+
+
+@pytest.fixture
+def parent(standard_output: tuple[IO[bytes], IO[str]], monkeypatch: pytest.MonkeyPatch) -> IO[bytes]:
+    """Stand at the other end of our standard output."""
+    there, here = standard_output
+    # Not sys.stdout itself, which pytest exchanges between the phases of a test.
+    monkeypatch.setattr(announce, "sys", SimpleNamespace(stdout=here))
+    return there
 
 
 def test_a_line_is_one_json_object(parent: IO[bytes]) -> None:
@@ -46,7 +54,7 @@ def test_a_parent_that_has_gone_is_no_failure(parent: IO[bytes]) -> None:
 
 def test_without_a_standard_output_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that was started with it closed has none."""
-    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(announce, "sys", SimpleNamespace(stdout=None))
     say("listening")
 
 
@@ -65,11 +73,13 @@ def test_a_migration_that_says_nothing_is_heard_of_all_the_same(
     assert line == {"event": "migrating", "migration": "second", "done": 3, "total": 10}
 
 
-def test_a_migration_with_something_to_do_is_announced_at_once(parent: IO[bytes]) -> None:
+def test_a_migration_with_something_to_do_is_announced_at_once(
+    parent: IO[bytes], standard_output: tuple[IO[bytes], IO[str]]
+) -> None:
     """A parent hears of it even if all is over before the first interval; a start without old data says nothing."""
     with MigrationTicker("first") as ticker:
         ticker.progress(Progress("first", 0, 0))
         ticker.progress(Progress("second", 0, 7))
         ticker.progress(Progress("second", 1, 7))
-    sys.stdout.close()
+    standard_output[1].close()
     assert [json.loads(line)["total"] for line in parent] == [7]

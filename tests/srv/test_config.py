@@ -43,7 +43,13 @@ def test_without_options_and_variables_the_defaults_hold() -> None:
         ("host", "::1", "127.0.0.9", "127.0.0.9", "::1"),
         ("port", "1", "2", 2, 1),
         ("unix_socket", "/one", "/other", Path("/other"), Path("/one")),
-        ("allow_origin", ["http://a", "app://b"], "http://c  http://d", ("http://c", "http://d"), ("http://a", "app://b")),
+        (
+            "allow_origin",
+            ["http://a", "app://b"],
+            "http://c  http://d",
+            ("http://c", "http://d"),
+            ("http://a", "app://b"),
+        ),
         ("log_format", "json", "console", "console", "json"),
         ("log_level", "error", "DEBUG", "debug", "error"),
         ("exit_with_parent", False, "yes", True, False),
@@ -109,19 +115,22 @@ def test_an_option_counts_before_its_variable_and_that_before_the_default(
 )
 def test_a_wrong_value_is_refused_by_name_and_source(field: str, wrong: str) -> None:
     """The message names the variable, and shows the value unless it is a secret."""
-    with pytest.raises(WrongSettingError, match=f"^ZONEKEEPER_{field.upper()} must|^ZONEKEEPER_{field.upper()} names") as caught:
+    with pytest.raises(WrongSettingError) as caught:
         resolve(SETTINGS, {}, {f"ZONEKEEPER_{field.upper()}": wrong})
+    assert str(caught.value).startswith(f"ZONEKEEPER_{field.upper()} ")
     assert "\n" not in str(caught.value)
     assert ("got" in str(caught.value)) == (field != "token")
 
 
 def test_a_wrong_option_is_named_as_one() -> None:
     """The message names the option where the value came from one."""
-    with pytest.raises(WrongSettingError, match="^--port must be a port"):
+    with pytest.raises(WrongSettingError, match=r"^--port must be a port"):
         resolve(SETTINGS, {"port": "x"}, {"ZONEKEEPER_PORT": "1"})
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:5173", "https://a.example", "tauri://localhost", "http://[::1]:80801"])
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:5173", "https://a.example", "tauri://localhost", "http://[::1]:80801"]
+)
 def test_origins_as_browsers_send_them(origin: str) -> None:
     """Web views of desktop programs have schemes of their own."""
     assert resolve(SETTINGS, {"allow_origin": [origin]}, {}).allow_origin == (origin,)

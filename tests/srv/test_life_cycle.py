@@ -164,9 +164,7 @@ def test_a_data_directory_that_cannot_be_made_is_exit_code_2(tmp_path: Path) -> 
 
 
 def test_a_stop_answers_what_has_arrived_and_refuses_what_comes_after(data_dir: Path) -> None:
-    """A request that is being answered gets its answer, whole; one that arrives later gets SHUTTING_DOWN; no half-sent one is
-    waited for, and no new connection is let in.
-    """
+    """What is being answered is answered whole, what arrives later gets SHUTTING_DOWN, what is half sent is not waited for."""
     with Daemon.start(data_dir) as daemon:
         late, half = daemon.connect(), daemon.connect()
         half.sendall(daemon.head("POST", "/rpc", "Content-Length: 1000") + b'{"jsonrpc"')
@@ -209,7 +207,9 @@ def test_every_request_of_a_pipeline_that_has_arrived_is_answered(data_dir: Path
     with Daemon.start(data_dir) as daemon, daemon.connect() as connection:
         one = b"".join(
             daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body
-            for body in (rpc_body("agent:session:append_output", n, definition_id="maks", line=str(n)) for n in range(20))
+            for body in (
+                rpc_body("agent:session:append_output", n, definition_id="maks", line=str(n)) for n in range(20)
+            )
         )
         connection.sendall(one)
         assert connection.recv(12) == b"HTTP/1.1 200"

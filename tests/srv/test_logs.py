@@ -100,7 +100,7 @@ def test_an_unknown_variable_is_warned_of(data_dir: Path) -> None:
 
 def test_a_closed_standard_error_does_not_stop_the_daemon(data_dir: Path) -> None:
     """Nobody has to read the log."""
-    script = f"exec {sys.executable} -m srv serve --port 0 --data-dir {data_dir} 2>&-"
+    script = f"exec {sys.executable} -m srv serve --port 0 --data-dir {data_dir} <&- 2>&-"
     process = subprocess.Popen(["/bin/sh", "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["event"] == "listening"

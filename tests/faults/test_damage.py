@@ -1,0 +1,207 @@
+"""Stored data is damaged: it is said which file of which zone, and everything else stays readable."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from store.errors import StorageDamagedError
+from store.limits import PART_BYTES
+from tests.conftest import OpenStore
+from tests.contract.made import content_of
+from tests.store.foreign import bytes_of, meddling, rows
+
+SNAPSHOT = b"snapshot " * 40_000
+LINES = [f"{number:05d}".ljust(999, ".") for number in range(400)]
+ZONE = "agent:agent:current"
+
+FLIP = "data = CAST(substr(data, 1, 100) || x'ff' || substr(data, 102) AS BLOB)"
+DAMAGES = [
+    f"UPDATE file_parts SET {FLIP}",
+    "UPDATE file_parts SET data = x''",
+    "UPDATE file_parts SET data = CAST(data AS TEXT)",
+    "UPDATE file_parts SET crc32 = crc32 + 1",
+    "UPDATE file_parts SET size_bytes = size_bytes + 1",
+    "UPDATE file_parts SET codec = 9",
+    "DELETE FROM file_parts",
+]
+MIDDLE = f"AND start_byte > {2 * PART_BYTES} AND start_byte < {3 * PART_BYTES + 100}"
+
+
+def damage(path: Path, statement: str, name: str, where: str = MIDDLE) -> None:
+    """Put a fault into a file's stored parts, from outside."""
+    with meddling(path) as connection:
+        changed = connection.execute(f"{statement} WHERE name = ? {where}", (name,)).rowcount
+    assert changed > 0
+
+
+async def filled(store: OpenStore) -> None:
+    """Store two agents' sessions of several parts."""
+    for definition_id in ("agent", "other"):
+        await store.sessions.write_session_state(definition_id, SNAPSHOT)
+        await store.sessions.append_session_output(definition_id, LINES)
+
+
+def check_words(error: StorageDamagedError, name: str) -> None:
+    """Check what people are told: zone and file, and nothing of how it is stored."""
+    assert (error.word, error.retry) == ("STORAGE_DAMAGED", False)
+    assert ZONE in str(error)
+    assert name in str(error)
+    assert not {"SELECT", "sqlite", "zones.db", "/"} & set(str(error).replace(":", " ").split())
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_damaged_snapshot_is_said_and_nothing_else_suffers(
+    store: OpenStore, path: Path, statement: str
+) -> None:
+    """Reading it is STORAGE_DAMAGED; output, lists, other agents and other sessions are read as ever."""
+    await filled(store)
+    damage(path, statement, "output.state.json", f"{MIDDLE} AND zone_id = 1")
+    for question in (store.sessions.read_session_state("agent"), store.sessions.mount("agent")):
+        with pytest.raises(StorageDamagedError) as caught:
+            await question
+        check_words(caught.value, "output.state.json")
+    assert (await store.sessions.read_output("agent", first_line=0, limit=400)).lines == LINES
+    assert content_of(await store.sessions.read_session_state("other")) == SNAPSHOT
+    one, other = await store.sessions.stat(["agent", "other"])
+    assert one.snapshot_bytes == other.snapshot_bytes == len(SNAPSHOT)
+    assert (await store.sessions.read_session_state("agent", if_revision=1)).unchanged
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_writing_the_snapshot_again_mends_it(store: OpenStore, path: Path, statement: str) -> None:
+    """The next write of a pane replaces what is damaged, the same bytes too."""
+    await filled(store)
+    damage(path, statement, "output.state.json")
+    written = await store.sessions.write_session_state("agent", SNAPSHOT)
+    assert written.revision == 2
+    assert content_of(await store.sessions.read_session_state("agent")) == SNAPSHOT
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_damaged_part_of_output_hides_only_itself(store: OpenStore, path: Path, statement: str) -> None:
+    """Pages before and behind it, the tail and appends go on; the page that needs it is STORAGE_DAMAGED."""
+    await filled(store)
+    damage(path, statement, "output")
+    assert (await store.sessions.read_output("agent", first_line=0, limit=100)).lines == LINES[:100]
+    assert (await store.sessions.read_output("agent", limit=100)).lines == LINES[300:]
+    assert (await store.sessions.read_output("agent", first_line=300, limit=50)).lines == LINES[300:350]
+    with pytest.raises(StorageDamagedError) as caught:
+        await store.sessions.read_output("agent", first_line=180, limit=50)
+    check_words(caught.value, "output")
+    for reopened in (False, True):
+        if reopened:
+            await store.reopen()
+        await store.sessions.append_session_output("agent", ["goes on"])
+        assert (await store.sessions.read_output("agent", limit=1)).lines == ["goes on"]
+
+
+async def test_a_read_that_found_damage_holds_no_later_read_back(store: OpenStore, path: Path) -> None:
+    """Whoever keeps the errors of failed reads: what is acknowledged afterwards is seen by every read, on every handle."""
+    await filled(store)
+    damage(path, DAMAGES[0], "output")
+    damage(path, DAMAGES[0], "output.state.json")
+    questions = [store.sessions.read_output("agent", first_line=130 + number) for number in range(16)]
+    kept = await asyncio.gather(*questions, store.sessions.mount("agent"), return_exceptions=True)
+    assert {type(error) for error in kept} == {StorageDamagedError}
+    for number in range(3):
+        await store.sessions.append_session_output("agent", [f"new {number}"])
+        pages = await asyncio.gather(*(store.sessions.read_output("agent", limit=1) for _ in range(16)))
+        assert {tuple(page.lines) for page in pages} == {(f"new {number}",)}
+
+
+async def test_a_change_that_found_damage_does_not_hold_up_housekeeping(store: OpenStore, path: Path) -> None:
+    """Whoever keeps the error of a refused change: the log is still moved into the database, all of it."""
+    await filled(store)
+    damage(path, DAMAGES[0], "output")
+    with pytest.raises(StorageDamagedError) as caught:
+        await store.sessions.append_session_output("agent", LINES[140:], expect_offset=140_000)
+    await store.writer.drain()
+    await store.engine.maintain()
+    with meddling(path) as connection:
+        (busy, in_log, moved) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    assert (busy, in_log) == (0, moved)
+    check_words(caught.value, "output")
+
+
+@pytest.mark.parametrize("name", ["output", "output.state.json"])
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_damaged_first_part_is_found(store: OpenStore, path: Path, statement: str, name: str) -> None:
+    """Also where the part that is missing is the first."""
+    await filled(store)
+    damage(path, statement, name, "AND start_byte = 0")
+    sessions = store.sessions
+    with pytest.raises(StorageDamagedError) as caught:
+        await (
+            sessions.read_output("agent", first_line=0) if name == "output" else sessions.read_session_state("agent")
+        )
+    check_words(caught.value, name)
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_damaged_session_can_be_archived_and_listed(store: OpenStore, path: Path, statement: str) -> None:
+    """A new session is always possible: the archive is listed, with an empty preview at worst, and the next begins."""
+    await filled(store)
+    for name in ("output", "output.state.json"):
+        damage(path, statement, name)
+    archived = await store.sessions.archive_session("agent")
+    (row,) = await store.sessions.list_archives("agent")
+    assert (row.archive_zoneid, row.size_bytes) == (archived.archive_zoneid, len(SNAPSHOT) + 400_000)
+    assert row.preview in {"", None}
+    with pytest.raises(StorageDamagedError, match=str(archived.archive_zoneid)):
+        await store.sessions.read_archive("agent", row.archived_at_ms)
+    assert (await store.sessions.append_session_output("agent", ["new"])).offset == 0
+
+
+@pytest.mark.parametrize("statement", DAMAGES[:-1])
+async def test_an_append_behind_a_damaged_last_part_has_one_answer(
+    store: OpenStore, path: Path, statement: str
+) -> None:
+    """What the writer happens to remember makes no difference: before and after a restart the same call is answered alike."""
+
+    async def outcome() -> str:
+        try:
+            await store.sessions.append_session_output("agent", ["x" * 5_000])
+        except StorageDamagedError as error:
+            check_words(error, "output")
+            return "refused"
+        assert (await store.sessions.read_output("agent", limit=1)).lines == ["x" * 5_000]
+        return "stored"
+
+    await store.sessions.append_session_output("agent", ["a" * 10_000])
+    await store.sessions.append_session_output("agent", ["b" * 60_000])
+    with meddling(path) as connection:
+        connection.execute(f"{statement} WHERE start_byte = (SELECT max(start_byte) FROM file_parts)")
+    before = await outcome()
+    await store.reopen()
+    with meddling(path) as connection:
+        connection.execute("DELETE FROM file_parts WHERE size_bytes = 5001")
+    await store.reopen()
+    assert await outcome() == before
+
+
+async def test_a_damaged_page_of_the_database_is_said_by_zone(store: OpenStore, path: Path) -> None:
+    """Where SQLite itself finds damage the words are the same: the zone, and neither path nor statement."""
+    await filled(store)
+    await store.close()
+    ((root, page_bytes),) = rows(
+        path, "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'file_parts'"
+    )
+    data = bytearray(bytes_of(path))
+    data[(root - 1) * page_bytes : root * page_bytes] = b"\xff" * page_bytes
+    with path.open("wb") as file:
+        file.write(data)
+    await store.open()
+    questions = [
+        store.sessions.read_session_state("agent"),
+        store.sessions.read_output("agent"),
+        store.sessions.append_session_output("agent", ["x"]),
+        store.sessions.write_session_state("agent", b"{}"),
+    ]
+    for question in questions:
+        with pytest.raises(StorageDamagedError) as caught:
+            await question
+        check_words(caught.value, "")
+    assert await store.sessions.read_session_state("unknown") == await store.sessions.read_session_state("nobody")
