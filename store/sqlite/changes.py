@@ -9,6 +9,7 @@ import sqlite3
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -271,9 +272,10 @@ class Changes:
     def _stored_parts(self, zone_id: int) -> Iterator[Part]:
         """Read the snapshot as it is stored, sound or not: what is not sound is told by a checksum that fits no part."""
         wanted = {"zone_id": zone_id, "name": SNAPSHOT_FILE, "start_byte": 0}
-        for start_byte, _, size_bytes, _, crc32, codec, data in self._connection.execute(PARTS["parts_from"], wanted):
-            sound = codec == RAW_CODEC and size_bytes == len(data)
-            yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
+        with closing(self._connection.execute(PARTS["parts_from"], wanted)) as rows:
+            for start_byte, _, size_bytes, _, crc32, codec, data in rows:
+                sound = codec == RAW_CODEC and size_bytes == len(data)
+                yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
 
 
 def _stale() -> StaleSessionError:

@@ -77,7 +77,7 @@ class SqliteEngine(Engine):
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
         self._reader = threading.local()
-        self._reading_handles: list[sqlite3.Connection] = []
+        self._reading_handles: set[sqlite3.Connection] = set()
         self._writing_handle: sqlite3.Connection | None = None
         self._changes: Changes
         self._verbs: dict[type[Any], Callable[[Any], Any]]
@@ -239,12 +239,15 @@ class SqliteEngine(Engine):
         def ask() -> _Answer:
             with translated(place):
                 connection = self._reading_handle()
-                connection.execute("BEGIN")
                 try:
-                    return question(connection, *arguments, **named)
-                finally:
-                    if connection.in_transaction:  # SQLite ends it by itself after some failures
-                        connection.execute("ROLLBACK")
+                    connection.execute("BEGIN")
+                    answer = question(connection, *arguments, **named)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    # A statement that an error left running would answer the next question from the past.
+                    self._drop_reading_handle(connection)
+                    raise
+                return answer
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
 
@@ -252,8 +255,13 @@ class SqliteEngine(Engine):
         connection: sqlite3.Connection | None = getattr(self._reader, "connection", None)
         if connection is None:
             connection = self._reader.connection = open_reading(self._path)
-            self._reading_handles.append(connection)
+            self._reading_handles.add(connection)
         return connection
+
+    def _drop_reading_handle(self, connection: sqlite3.Connection) -> None:
+        self._reader.connection = None
+        self._reading_handles.discard(connection)
+        connection.close()
 
     def _close(self) -> None:
         self._readers.shutdown()

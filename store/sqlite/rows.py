@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,22 +54,36 @@ def read_parts(
 ) -> Iterator[Part]:
     """Read the parts of a file, from the one that holds `start_byte`.
 
+    The statement ends with the generator, whatever ends that: one that is kept running, by the traceback of an error say, would
+    keep its handle in the past.
+
     Raises:
         StorageDamagedError: a part fails its checksum or is missing.
     """
-    rows = connection.execute(PARTS["parts_from"], {"zone_id": zone_id, "name": name, "start_byte": start_byte})
-    return _whole(rows, zone, name, start_byte)
+    wanted = {"zone_id": zone_id, "name": name, "start_byte": start_byte}
+    earlier: Part | None = None
+    with closing(connection.execute(PARTS["parts_from"], wanted)) as rows:
+        for row in rows:
+            part = _sound(row, zone, name)
+            if earlier is None:
+                if part.start_byte > start_byte:
+                    raise damaged(zone, name, start_byte)
+            elif (earlier.end_byte, earlier.end_line) != (part.start_byte, part.first_line):
+                raise damaged(zone, name, earlier.end_byte)
+            yield part
+            earlier = part
 
 
 def read_parts_backwards(connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str) -> Iterator[Part]:
     """Read the parts of the output from its end. Raises as `read_parts` does."""
     later: Part | None = None
-    for row in connection.execute(PARTS["parts_backwards"], {"zone_id": zone_id}):
-        part = _sound(row, zone, name)
-        if later is not None and (part.end_byte, part.end_line) != (later.start_byte, later.first_line):
-            raise damaged(zone, name, part.end_byte)
-        yield part
-        later = part
+    with closing(connection.execute(PARTS["parts_backwards"], {"zone_id": zone_id})) as rows:
+        for row in rows:
+            part = _sound(row, zone, name)
+            if later is not None and (part.end_byte, part.end_line) != (later.start_byte, later.first_line):
+                raise damaged(zone, name, part.end_byte)
+            yield part
+            later = part
     if later is not None and later.start_byte:
         raise damaged(zone, name, 0)
 
@@ -90,19 +105,6 @@ def slice_of(
 def damaged(zone: Zone, name: str, byte: int) -> StorageDamagedError:
     """Say which file is damaged, and where."""
     return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
-
-
-def _whole(rows: Iterable[tuple[object, ...]], zone: Zone, name: str, start_byte: int) -> Iterator[Part]:
-    earlier: Part | None = None
-    for row in rows:
-        part = _sound(row, zone, name)
-        if earlier is None:
-            if part.start_byte > start_byte:
-                raise damaged(zone, name, start_byte)
-        elif (earlier.end_byte, earlier.end_line) != (part.start_byte, part.first_line):
-            raise damaged(zone, name, earlier.end_byte)
-        yield part
-        earlier = part
 
 
 def _sound(row: tuple[object, ...], zone: Zone, name: str) -> Part:
