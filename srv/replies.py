@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -83,9 +83,10 @@ async def reply(
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
         if request.protocol.writing_paused:
-            await _write(request, transport, ())
+            await _in_time(request, request.writer.drain())
     else:
-        await _write(request, transport, (text, *pieces))
+        transport.write(text)
+        await _in_time(request, _write_all(request, transport, pieces))
     return KEEP if keep_alive else CLOSE
 
 
@@ -112,19 +113,22 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-async def _write(request: web.BaseRequest, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
-    """Write piece by piece, no faster than the caller takes it, and wait until all but a buffer's worth is taken."""
+async def _write_all(request: web.BaseRequest, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        view = memoryview(piece)
+        for start in range(0, len(view), WRITE_BYTES):
+            if transport.is_closing():
+                raise ConnectionResetError("the caller has gone")
+            transport.write(view[start : start + WRITE_BYTES])
+            await request.writer.drain()
+            await asyncio.sleep(0)
+
+
+async def _in_time(request: web.BaseRequest, sending: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(WRITE_SECONDS_MAX):
-            await request.writer.drain()
-            for piece in pieces:
-                view = memoryview(piece)
-                for start in range(0, len(view), WRITE_BYTES):
-                    if transport.is_closing():
-                        raise ConnectionResetError("the caller has gone")
-                    transport.write(view[start : start + WRITE_BYTES])
-                    await request.writer.drain()
-                    await asyncio.sleep(0)
+            await sending
     except TimeoutError as error:
-        transport.abort()
-        raise ConnectionResetError("the caller takes too long") from error
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the caller takes its answer too slowly") from error

@@ -34,6 +34,10 @@ class FailingHandle:
         """Whether a transaction is open."""
         return self._handle.in_transaction
 
+    def close(self) -> None:
+        """Close the real handle."""
+        self._handle.close()
+
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         """Execute a statement, or fail; where asked for, SQLite has ended the transaction by then."""
         if self._failing not in statement:

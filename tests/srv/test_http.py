@@ -8,14 +8,15 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 
 import pytest
 
-from srv import bodies, connections
+from srv import bodies, connections, replies
 from srv.auth import Door
+from srv.http import Dispatcher as AnyDispatcher
 from srv.http import HttpService
 from tests.srv.daemon import WAIT_SECONDS, Daemon, is_over, read_response, rpc_body
 
@@ -259,6 +260,9 @@ class _Echo:
         pieces: Iterable[bytes]
         size_bytes: int
 
+        def release(self) -> None:
+            """Hold nothing."""
+
     async def answer(self, body: bytes | bytearray) -> Answer:
         """Answer the size of a body."""
         await self.may.wait()
@@ -275,7 +279,7 @@ class _Failing:
 
 
 @asynccontextmanager
-async def listening(dispatcher: _Echo | _Failing) -> AsyncIterator[int]:
+async def listening(dispatcher: AnyDispatcher) -> AsyncIterator[int]:
     """Serve a dispatcher on a free port, behind a door that the token "sesame" opens."""
 
     async def is_ready() -> bool:
@@ -401,3 +405,30 @@ async def test_an_unexpected_failure_shows_an_id_and_nothing_else() -> None:
         assert json.loads(answer.partition(b"\r\n\r\n")[2]).keys() == {"error", "error_id"}
         assert b"secret" not in answer
         writer.close()
+
+
+async def test_a_caller_that_does_not_take_its_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was to get is not kept for it without end: the connection is cut, and the answer released."""
+    monkeypatch.setattr(replies, "WRITE_SECONDS_MAX", 0.05)
+    released = asyncio.Event()
+
+    class Large:
+        pieces = (b"x" * MIB,) * 64
+        size_bytes = 64 * MIB
+
+        def release(self) -> None:
+            released.set()
+
+    class Dispatcher:
+        async def answer(self, body: bytes | bytearray) -> Large:  # noqa: ARG002 - whatever it was
+            return Large()
+
+    async with listening(Dispatcher()) as port:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(head(2) + b"{}")
+            await released.wait()
+            received = 0
+            with suppress(ConnectionResetError):
+                while chunk := await asyncio.to_thread(caller.recv, MIB):
+                    received += len(chunk)
+            assert received < 64 * MIB
