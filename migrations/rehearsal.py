@@ -66,7 +66,6 @@ class Rehearsal:
         """Begin with what the store holds."""
         self._store = store
         self._sessions: dict[Zone, _Session | None] = {}
-        self._origins: set[str] = set()
 
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """Pretend. Never fails as a whole."""
@@ -104,8 +103,8 @@ class Rehearsal:
         return await self._store.read_bytes(content.zone, content.name, start_byte, max_bytes)
 
     async def origins(self) -> set[str]:
-        """See `Engine.origins`."""
-        return self._origins | (set() if self._store is None else await self._store.origins())
+        """See `Engine.origins`. They are read before anything is taken over, so pretended ones need not be kept."""
+        return set() if self._store is None else await self._store.origins()
 
     async def _session(self, zone: Zone) -> _Session | None:
         if zone in self._sessions:
@@ -133,8 +132,6 @@ class Rehearsal:
             stats.append(FileStat(name, size_bytes, 0, content.file.modified_at_ms, 1))
         stat = ZoneStat(zone, "", change.created_at_ms, tuple(stats))
         self._sessions[zone] = _Session(stat, dict(contents))
-        if change.origin is not None:
-            self._origins.add(change.origin)
         return stat
 
     async def _move(self, change: MoveSession) -> Zone:

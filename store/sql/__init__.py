@@ -12,9 +12,9 @@ from typing import Final
 _NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
-def load(file_name: str) -> dict[str, str]:
-    """Read the statements of one file, by name."""
-    text = files(__name__).joinpath(file_name).read_text(encoding="utf-8")
+def load(file_name: str, package: str = __name__) -> dict[str, str]:
+    """Read the statements of one file of a package, by name."""
+    text = files(package).joinpath(file_name).read_text(encoding="utf-8")
     pieces = _NAME.split(text)
     return dict(zip(pieces[1::2], (_without_comments(piece) for piece in pieces[2::2]), strict=True))
 

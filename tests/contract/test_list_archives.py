@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from store import limits
-from store.engine import MoveSession
+from store.engine import KeepPreview, MoveSession
 from store.previews import Preview
 from store.records import ArchiveSummary
 from store.sessions import Sessions
@@ -152,6 +152,21 @@ async def test_a_preview_is_worked_out_once_and_kept(store: OpenStore) -> None:
     (row,) = await store.engine.list_archives(AGENT, 1, None)
     assert (row.preview, row.node_count) == ("Hello, you", 2)
     assert await store.engine.archives_without_preview(10) == []
+
+
+async def test_keeping_a_preview_where_there_is_one_or_nothing_to_keep_it_for_changes_nothing(store: OpenStore) -> None:
+    """The first one worked out stays; for an archive that is gone, or a current session, there is nothing to keep."""
+    zone = await archived_at(store, AGENT, 5, SNAPSHOT)
+    await preview_kept(store, zone)
+    await store.sessions.write_session_state(AGENT, b"{}")
+    for each in (zone, agent_archive_zone(AGENT, 6), agent_current_zone(AGENT)):
+        assert await store.writer.submit(KeepPreview(each, "another", 77)) is None
+    (row,) = await store.sessions.list_archives(AGENT)
+    assert (row.preview, row.node_count) == ("Hello, you", 2)
+    await store.previews.stop()
+    await store.sessions.archive_session(AGENT)
+    rows = await store.engine.list_archives(AGENT, 5, None)
+    assert [(each.preview, each.node_count) for each in rows] == [(None, 0), ("Hello, you", 2)]
 
 
 async def test_what_takes_too_long_is_null(store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,17 @@ async def test_a_damaged_first_part_is_found(store: OpenStore, path: Path, state
 
 
 @pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_tail_that_needs_a_damaged_part_is_not_cut_short(store: OpenStore, path: Path, statement: str) -> None:
+    """Read backwards as well the first part is missed: nobody is shown a part of a conversation as the whole."""
+    await filled(store)
+    damage(path, statement, "output", "AND start_byte = 0")
+    for question in (store.sessions.read_output("agent", limit=400), store.sessions.mount("agent")):
+        with pytest.raises(StorageDamagedError) as caught:
+            await question
+        check_words(caught.value, "output")
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
 async def test_a_damaged_session_can_be_archived_and_listed(store: OpenStore, path: Path, statement: str) -> None:
     """A new session is always possible: the archive is listed, with an empty preview at worst, and the next begins."""
     await filled(store)

@@ -47,6 +47,7 @@ BYTES: Final = st.one_of(
 @example(b"a")
 @example(b"a\r")
 @example(b"\r\r\n")
+@example(b"a\r\r\n")
 @example(b"\xe2\x80\xa8\n")
 @example(b"\xe2\x80\n\xa8")
 def test_lines_are_counted_as_they_are_split(data: bytes) -> None:

@@ -18,7 +18,7 @@ from store.records import Appended, Archived, Written
 from store.sqlite import SqliteEngine, changes, handles, open_sqlite
 from store.sqlite import engine as engine_module
 from store.zones import agent_archive_zone, agent_current_zone
-from tests.store.foreign import bytes_of, looking, parts, rows, size_of, wal_of
+from tests.store.foreign import bytes_of, looking, meddling, parts, rows, size_of, wal_of
 
 ZONE = agent_current_zone("agent")
 NOW_MS = 1_750_000_000_000
@@ -293,13 +293,23 @@ async def test_a_page_in_the_middle_reads_only_its_parts(sqlite: SqliteEngine, p
     """Of a large output the parts that hold the page are read: a damaged part elsewhere is not even seen."""
     lines = b"".join(b"%09d\n" % number for number in range(200_000))
     await apply(sqlite, AppendOutput(ZONE, lines, NOW_MS))
-    with sqlite3.connect(path) as connection:
+    with meddling(path) as connection:
         connection.execute("UPDATE file_parts SET data = x'00' WHERE first_line NOT BETWEEN 90000 AND 110000")
-    connection.close()
     page = await sqlite.read_output(ZONE, 100_000, 200, 1 << 20)
     assert page is not None
     assert page.lines == [f"{number:09d}" for number in range(100_000, 100_200)]
     assert page.total_lines == 200_000
+
+
+async def test_a_page_behind_a_gigabyte_of_blank_lines_does_not_read_them(sqlite: SqliteEngine, path: Path) -> None:
+    """A part of blank lines begins with the same line as the part behind it, and is not the one that is read."""
+    for text in (b"a\n" * 100, b"\n" * 200_000, b"b\n" * 100):
+        await apply(sqlite, AppendOutput(ZONE, text, NOW_MS))
+    with meddling(path) as connection:
+        connection.execute("UPDATE file_parts SET data = x'00' WHERE line_count = 0")
+    page = await sqlite.read_output(ZONE, 100, 50, 1 << 20)
+    assert page is not None
+    assert page.lines == ["b"] * 50
 
 
 async def test_what_the_writer_remembers_is_bounded(sqlite: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
