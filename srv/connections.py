@@ -72,6 +72,17 @@ class Connection(web.RequestHandler):
         self._owner.forget(self)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; tell whoever reads a body that it will not come to its end.
+
+        aiohttp 3.14 queues the answer to broken chunks behind the request whose body they are, which waits for that body.
+        """
+        super().data_received(data)
+        if self._messages and self._current_request is not None:
+            body = self._current_request.content
+            if not body.is_eof() and body.exception() is None:
+                body.set_exception(web.RequestPayloadError("what followed is not a body"))
+
     def abort(self) -> None:
         """End the connection, with whatever was to be sent on it."""
         if self._link is not None:

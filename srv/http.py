@@ -128,8 +128,8 @@ class HttpService:
         self._answering += 1
         try:
             return await self._serve(door, request)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+        except ConnectionError:
+            return CLOSE
         except Exception:  # noqa: BLE001 - told to the log in full, to the caller by an id only
             error_id = secrets.token_hex(8)
             _log.exception("request_failed", error_id=error_id)

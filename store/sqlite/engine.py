@@ -211,7 +211,7 @@ class SqliteEngine(Engine):
             return error.failure
         except StoreError as error:
             return error
-        except (ValueError, sqlite3.IntegrityError) as error:
+        except (ValueError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError) as error:
             if isinstance(change, ImportSession | MoveSession | CompleteSession):
                 return error  # undone by its savepoint
             raise

@@ -11,7 +11,7 @@ from store.errors import StorageDamagedError
 from store.limits import PART_BYTES
 from tests.conftest import OpenStore
 from tests.contract.made import content_of
-from tests.store.foreign import bytes_of, meddling, rows
+from tests.store.foreign import bytes_of, meddling, parts, rows
 
 SNAPSHOT = b"snapshot " * 40_000
 LINES = [f"{number:05d}".ljust(999, ".") for number in range(400)]
@@ -191,6 +191,21 @@ async def test_an_append_behind_a_damaged_last_part_has_one_answer(
         connection.execute("DELETE FROM file_parts WHERE size_bytes = 5001")
     await store.reopen()
     assert await outcome() == before
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_parts_stay_few_behind_a_damaged_one(store: OpenStore, path: Path, reopened: bool) -> None:
+    """A damaged part at the end is not tried again with every append: the lines behind it fill parts as ever."""
+    for _ in range(3):
+        await store.sessions.append_session_output("agent", ["x" * 9_999])
+    with meddling(path) as connection:
+        connection.execute(f"UPDATE file_parts SET {FLIP}")
+    if reopened:
+        await store.reopen()
+    for _ in range(200):
+        await store.sessions.append_session_output("agent", ["y" * 1_999])
+    assert len(parts(path)) < 80
+    assert (await store.sessions.read_output("agent", limit=200)).lines == ["y" * 1_999] * 200
 
 
 async def test_a_damaged_page_of_the_database_is_said_by_zone(store: OpenStore, path: Path) -> None:

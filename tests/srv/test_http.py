@@ -193,11 +193,15 @@ def test_what_is_no_http_is_400_and_stays_out_of_the_log(daemon: Daemon, rubbish
     assert "Traceback" not in daemon.log()
 
 
-def test_broken_chunks_are_400(daemon: Daemon) -> None:
-    """A body that cannot be read to its end is the caller's fault."""
+@pytest.mark.parametrize("at_once", [True, False])
+def test_broken_chunks_are_400(daemon: Daemon, at_once: bool) -> None:
+    """A body that cannot be read to its end is refused at once, also where the daemon was already waiting for the rest of it."""
+    head = daemon.head("POST", "/rpc", "Transfer-Encoding: chunked", *([] if at_once else ["Expect: 100-continue"]))
     with daemon.connect() as connection:
-        connection.sendall(daemon.head("POST", "/rpc", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
-        connection.sendall(b"zz\r\n")
+        connection.sendall(head + b"5\r\nhello\r\n" + (b"zz\r\n" if at_once else b""))
+        if not at_once:
+            assert connection.recv(100).startswith(b"HTTP/1.1 100")
+            connection.sendall(b"zz\r\n")
         assert read_response(connection)[0] == 400
 
 
