@@ -170,13 +170,14 @@ def _open_copy(path: Path, scratch: Path, busy_ms: int) -> LegacyDatabase:
 def _copied(path: Path, scratch: Path) -> Path:
     scratch.mkdir(mode=0o700, exist_ok=True)
     copy = scratch / path.name
+    original = os.path.realpath(path)  # SQLite keeps companions beside the file itself, not beside a link to it
     for _ in range(_COPY_TRIES):
         before = file_states(path)
         for suffix in ("", *COMPANIONS):
             Path(f"{copy}{suffix}").unlink(missing_ok=True)
             if suffix in before:
                 try:
-                    shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+                    shutil.copyfile(f"{original}{suffix}", f"{copy}{suffix}")
                 except FileNotFoundError:
                     continue  # a companion that has just gone; the comparison below sees it
         if file_states(path) == before:
@@ -187,12 +188,14 @@ def _copied(path: Path, scratch: Path) -> Path:
 def file_states(path: Path) -> dict[str, tuple[int, int, int]]:
     """Return size (bytes), inode and modification time (unix ns) of a database and of its companions, by suffix.
 
-    An empty companion counts as none: reading alone may leave one behind.
+    Companions stand beside the file itself, where `path` is a link to it. An empty companion counts as none: reading
+    alone may leave one behind.
     """
     states = {}
+    original = os.path.realpath(path)
     for suffix in ("", *COMPANIONS):
         try:
-            found = Path(f"{path}{suffix}").stat()
+            found = Path(f"{original}{suffix}").stat()
         except FileNotFoundError:
             continue
         if found.st_size or not suffix:

@@ -71,7 +71,8 @@ class LegacyFile:
         """
         if not self.size_bytes or self.connection is None:
             return
-        first = self.start_byte // LEGACY_PART_BYTES
+        # The last part may be longer than a part can be, and then hold the beginning, too.
+        first = min(self.start_byte // LEGACY_PART_BYTES, self.part_count - 1)
         wanted = {"zone": self.zone, "name": self.name, "first": first, "beyond": self.part_count}
         position = first * LEGACY_PART_BYTES
         try:

@@ -1,8 +1,9 @@
 -- Statements about objects.db: `db_block` holds the panes, `db_agent_definitions` the agents and templates.
 
 -- name: blocks
--- Every pane, in row order. `data` is JSON, stored as BLOB or as TEXT.
-SELECT CAST(oid AS TEXT), CAST(data AS BLOB) FROM db_block ORDER BY rowid;
+-- Every pane, in row order, which is that of a scan; a table need not have row ids to be ordered by. `data` is JSON, stored as
+-- BLOB or as TEXT.
+SELECT CAST(oid AS TEXT), CAST(data AS BLOB) FROM db_block NOT INDEXED;
 
 -- name: templates
 -- The seeded definitions, in order of id.

@@ -97,6 +97,42 @@ async def test_a_dry_run_rolls_nothing_back(data_dir: Path, open_store: Open) ->
     assert {name for name in after if name not in before} <= {f"db/zones.db{suffix}" for suffix in ("", "-wal", "-shm")}
 
 
+@pytest.mark.parametrize("wal", [True, False])
+async def test_what_lies_beside_a_linked_database_counts(
+    data_dir: Path, tmp_path: Path, open_store: Open, wal: bool
+) -> None:
+    """SQLite keeps journal and WAL beside the file itself: they are found from a link, in a dry run and by the marker too."""
+    one_block(data_dir, wal=wal)
+    elsewhere = tmp_path / "elsewhere"
+    (data_dir / "db").rename(elsewhere)
+    (data_dir / "db").mkdir()
+    for name in ("objects.db", "filestore.db"):
+        (data_dir / "db" / name).symlink_to(elsewhere / name)
+    script = KILLED_AFTER_COMMIT if wal else KILLED_IN_TRANSACTION
+    kill(script, elsewhere / "filestore.db", "UPDATE db_file_data SET data = 'changed\n' WHERE name = 'output'")
+    expected = b"changed\n" if wal else output("b")
+    migration = await open_store()
+    assert (await migration.plan()).blocks.archives_written == 1
+    assert (await migration.run()).blocks.archives_written == 1
+    assert (await migration.zones())["agent:x:current"]["output"][0] == expected
+    if wal:
+        kill(script, elsewhere / "objects.db", "INSERT INTO db_block SELECT 'c', 1, data FROM db_block")
+        assert (await migration.run()).blocks.blocks_scanned == 2
+
+
+async def test_blocks_may_stand_in_a_table_without_row_ids(data_dir: Path, open_store: Open) -> None:
+    """Row order is then that of the key."""
+    one_block(data_dir, wal=False)
+    with closing(sqlite3.connect(data_dir / "db" / "objects.db")) as objects:
+        objects.execute("CREATE TABLE moved (oid TEXT PRIMARY KEY, version INTEGER, data TEXT) WITHOUT ROWID")
+        objects.execute("INSERT INTO moved SELECT * FROM db_block")
+        objects.execute("DROP TABLE db_block")
+        objects.execute("ALTER TABLE moved RENAME TO db_block")
+        objects.commit()
+    migration = await open_store()
+    assert (await migration.run()).blocks.archives_written == 1
+
+
 @pytest.mark.parametrize("index", [True, False])
 async def test_a_wal_that_was_left_counts(data_dir: Path, open_store: Open, index: bool) -> None:
     """With its index or without one, what was committed there is read, and stays there."""

@@ -105,6 +105,18 @@ async def test_the_end_of_a_circular_file_may_begin_in_any_part(data_dir: Path, 
     assert (await migration.zones())["agent:x:current"]["output"][0] == whole[-PART_BYTES:]
 
 
+async def test_a_circular_file_may_end_in_a_part_that_is_too_long(data_dir: Path, open_store: Open) -> None:
+    """The last bytes count wherever the part holds them."""
+    with LegacyDir(data_dir) as legacy:
+        legacy.block("b", "x")
+        legacy.file("b", "output.state.json", b"{}")
+        legacy.row("b", "output", size=PART_BYTES + 4, opts='{"circular":true,"maxsize":2}')
+        legacy.part("b", "output", 0, FULL + b"tail")
+    migration = await open_store()
+    assert (await migration.run()).failures == {}
+    assert (await migration.zones())["agent:x:current"]["output"][0] == b"il"
+
+
 async def test_columns_of_later_builds_are_ignored(data_dir: Path, open_store: Open) -> None:
     """Whatever else a table has; `opts` may be missing."""
     with LegacyDir(data_dir) as legacy:
