@@ -21,9 +21,9 @@ from rpc.schema import (
 )
 from store import limits
 
-_ANY: Final = ("INVALID_PARAMS", "INVALID_DEFINITION_ID", "STORAGE_UNAVAILABLE", "STORAGE_DAMAGED")
-_READS: Final = (*_ANY, "TOO_LARGE")
-_CHANGES: Final = (*_READS, "STALE_SESSION", "STORAGE_FULL", "OVERLOADED", "SHUTTING_DOWN")
+_ANY: Final = ("INVALID_PARAMS", "SHUTTING_DOWN")
+_READS: Final = (*_ANY, "INVALID_DEFINITION_ID", "STORAGE_UNAVAILABLE", "STORAGE_DAMAGED", "TOO_LARGE")
+_CHANGES: Final = (*_READS, "STALE_SESSION", "STORAGE_FULL", "OVERLOADED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,15 +255,15 @@ METHODS: Final[tuple[Row, ...]] = (
         "Describe the daemon: versions, uptime, store, migrations, queue.",
         Params(()),
         shapes.STATUS,
-        ("INVALID_PARAMS", "STORAGE_UNAVAILABLE"),
-        Example({}, {"version": "0.1.0"}),
+        (*_ANY, "STORAGE_UNAVAILABLE"),
+        Example({}, shapes.STATUS_EXAMPLE),
     ),
     Row(
         "rpc.discover",
         "Return this document.",
         Params(()),
         shapes.DOCUMENT,
-        ("INVALID_PARAMS",),
+        _ANY,
         Example({}, {"openrpc": "1.3.2", "info": {"title": "Zonekeeper", "version": "1.0.0"}, "methods": []}),
     ),
 )

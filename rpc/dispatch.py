@@ -140,14 +140,14 @@ class Dispatcher:
     async def _decode(self, body: bytes | bytearray) -> Any:
         request = await decode(body, self._maxima.json_nesting_max, self._off_loop)
         if type(request) is not list:
-            if _has_float_id(request):
+            if _loses_characters(request):
                 request["id"] = (await self._as_sent(body))["id"]
             return request
         if len(request) > self._maxima.batch_members_max:
             raise TooLargeError("batch_members_max", self._maxima.batch_members_max, len(request))
-        if any(map(_has_float_id, request)):
+        if any(map(_loses_characters, request)):
             for member, as_sent in zip(request, await self._as_sent(body), strict=True):
-                if _has_float_id(member):
+                if _loses_characters(member):
                     member["id"] = as_sent["id"]
         return request
 
@@ -283,8 +283,10 @@ _TEXTS: Final = frozenset({str, LongText})
 _STRUCTURES: Final = frozenset({list, dict})
 
 
-def _has_float_id(member: Any) -> bool:
-    return type(member) is dict and type(member.get("id")) is float
+def _loses_characters(member: Any) -> bool:
+    """Tell whether an id has lost how it was written: a decoded 1.50 is 1.5, and -0 is 0."""
+    value = member.get("id") if type(member) is dict else None
+    return type(value) is float or (type(value) is int and value == 0)
 
 
 def _id_json(value: Any) -> bytes | None:

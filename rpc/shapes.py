@@ -28,6 +28,11 @@ def _object(**members: Shape) -> Shape:
     return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
 
 
+def _open_object(**members: Shape) -> Shape:
+    """Describe an object with at least these members."""
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
 def _array(items: Shape) -> Shape:
     return {"type": "array", "items": items}
 
@@ -113,9 +118,65 @@ STATS: Final = _array(_STAT)
 AGENTS: Final = _object(
     agents=STATS, next=_or_null(_text("Send it as `after` for the next page; null where this is the last."))
 )
+_COUNTS: Final = {"type": "object", "required": ["outcome"], "properties": {"outcome": _text("How it went.")}}
 STATUS: Final = {
-    "type": "object",
-    "description": "Versions, uptime, store, migrations and queue; members may be added.",
+    **_open_object(
+        version=_text("Of Zonekeeper."),
+        python=_text("Version of Python."),
+        pid=_whole("The process."),
+        started_at_ms=_whole("Unix ms."),
+        uptime_ms=_whole("Milliseconds since then."),
+        store=_open_object(
+            engine=_text("Its kind, such as sqlite."), schema_version=_whole("Version of the stored form.")
+        ),
+        migrations={
+            "type": "object",
+            "additionalProperties": _COUNTS,
+            "description": "By name, each migration of this start: its outcome and its statistics.",
+        },
+        writer=_open_object(
+            queued_changes=_whole("Changes waiting for the disk."), queued_bytes=_whole("Bytes waiting for the disk.")
+        ),
+    ),
+    "description": "Versions, uptime, store (sizes in bytes), migrations and queue; members may be added.",
+}
+STATUS_EXAMPLE: Final = {
+    "version": "0.1.0",
+    "python": "3.11.7",
+    "pid": 4242,
+    "started_at_ms": 1_780_000_000_000,
+    "uptime_ms": 86_400_000,
+    "store": {
+        "engine": "sqlite",
+        "sqlite_version": "3.40.1",
+        "schema_version": 1,
+        "database_bytes": 1_073_741_824,
+        "wal_bytes": 4_194_304,
+        "sessions": 220,
+        "archives": 200,
+    },
+    "migrations": {
+        "migrate_block_zones_v1": {
+            "outcome": "done",
+            "zones_adopted": 0,
+            "files_damaged": 0,
+            "blocks_scanned": 200,
+            "archives_written": 180,
+            "archives_already_present": 0,
+            "current_zones_seeded": 20,
+            "skipped_no_snapshot": 20,
+            "failures": 0,
+        },
+        "migrate_promote_template_sessions_v1": {
+            "outcome": "nothing to migrate",
+            "templates_scanned": 0,
+            "templates_promoted": 0,
+            "archives_moved": 0,
+            "instances_repointed": 0,
+            "failures": 0,
+        },
+    },
+    "writer": {"queued_changes": 0, "queued_bytes": 0},
 }
 DOCUMENT: Final = {"type": "object", "required": ["openrpc", "info", "methods"], "description": "An OpenRPC document."}
 ERROR_DATA: Final = {

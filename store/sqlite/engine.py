@@ -150,7 +150,6 @@ class SqliteEngine(Engine):
         """See `Engine.status`."""
         sessions, archives = await self._read("the list of sessions", reads.count_sessions)
         return {
-            "engine": self.name,
             "sqlite_version": sqlite3.sqlite_version,
             "schema_version": SCHEMA_VERSION,
             "database_bytes": _size_of(self._path),

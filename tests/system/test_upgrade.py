@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from rpc import shapes
 from tests.legacy_dirs import identifier, lacks_snapshot, populate
+from tests.rpc.conftest import Schema
 from tests.srv.daemon import WAIT_SECONDS, Daemon
 
 BLOCKS, AGENTS = 200, 20
@@ -74,6 +76,7 @@ def test_an_installation_is_migrated_reported_listed_and_mounted_and_a_second_st
     """The first start moves everything and says so; archives are listed newest first; the second finds all done."""
     before = legacy_bytes(data_dir)
     with Daemon.start(data_dir) as daemon:
+        Schema(shapes.STATUS).check(daemon.call("srv:status"))
         assert {line["event"] for line in daemon.said} == {"migrating", "listening"}
         assert statistics(daemon) == STATISTICS
         assert '"archives_written": 1' in daemon.log()
