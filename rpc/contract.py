@@ -52,6 +52,7 @@ class Row:
         example: a call and its answer.
         description: what the summary leaves out.
         changes: whether it changes what is stored; calls of one batch that do are kept in order with those that read.
+        large: whether its result may hold much of what is stored.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Row:
     example: Example
     description: str = ""
     changes: bool = False
+    large: bool = False
 
 
 _DEFINITION_ID: Final = Param("definition_id", DEFINITION_ID, "Id of the agent definition.", required=True)
@@ -88,6 +90,7 @@ METHODS: Final[tuple[Row, ...]] = (
         Example({"definition_id": "maks"}, shapes.STATE_EXAMPLE),
         "A fresh agent is not an error: content, modts and revision are null where there is no snapshot, session_id where "
         "there is no session.",
+        large=True,
     ),
     Row(
         "agent:session:write_state",
@@ -185,6 +188,7 @@ METHODS: Final[tuple[Row, ...]] = (
         shapes.STATE,
         (*_READS, "ZONE_NOT_FOUND"),
         Example({"definition_id": "maks", "archived_at_ms": 1_780_000_000_000}, shapes.STATE_EXAMPLE),
+        large=True,
     ),
     Row(
         "agent:session:read_output",
@@ -212,6 +216,7 @@ METHODS: Final[tuple[Row, ...]] = (
                 "session_id": shapes.SESSION_EXAMPLE,
             },
         ),
+        large=True,
     ),
     Row(
         "agent:session:mount",
@@ -227,6 +232,7 @@ METHODS: Final[tuple[Row, ...]] = (
         _READS,
         Example({"definition_id": "maks"}, shapes.MOUNT_EXAMPLE),
         "Lines start at covers_line, or are the last tail_lines where that is fewer; of those the newest that fit max_bytes.",
+        large=True,
     ),
     Row(
         "agent:session:stat",

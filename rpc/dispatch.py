@@ -33,10 +33,12 @@ from rpc.errors import (
     internal_error,
     wire_error,
 )
+from rpc.failures import FailureLog
+from rpc.memory import LARGE_BATCHES, ROOM, AnswerMemory, BatchRoom, Room
 from rpc.methods import Method
 from rpc.slices import LongText, Number, ParseError
-from store.errors import StoreError, TooLargeError
-from store.limits import MIB, Limits
+from store.errors import OverloadedError, StoreError, TooLargeError
+from store.limits import Limits
 
 _log = structlog.get_logger()
 
@@ -45,17 +47,6 @@ _Pieces = tuple[bytes, ...]
 _NULL: Final = b"null"
 _STARTED_AT_ONCE: Final = 64
 """Members of a batch that are started before the event loop sees to others: a thousand at once would keep it for 20 ms."""
-
-READING_AT_ONCE: Final = 8
-"""Bodies whose answers hold what is stored, at once: from the reading on until a large one has left. The others wait; with
-`snapshot_bytes_max` and `batch_answer_bytes_max` this bounds the memory that answers take. It is twice what the store reads at
-once, so small reads lose nothing by it."""
-
-_READING_OF_BATCH: Final = 4
-"""Members of a batch that read at once, so that a batch whose answers get too large stops early."""
-
-_SMALL_ANSWER_BYTES: Final = 1 * MIB
-"""An answer up to this size may wait to be sent without holding a place: connections bound those."""
 
 
 @dataclass(slots=True)
@@ -69,36 +60,13 @@ class Answer:
 
     pieces: tuple[bytes, ...]
     size_bytes: int
-    _places: asyncio.Semaphore | None = None
+    _room: Room | BatchRoom | None = None
 
     def release(self) -> None:
-        """Let go of the pieces, and give others their place. Doing it twice is harmless."""
-        places, self._places = self._places, None
+        """Let go of the pieces, and leave the room to others. Doing it twice is harmless."""
         self.pieces = ()
-        if places is not None:
-            places.release()
-
-
-class _Room:
-    """What the answers to a batch may still hold."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._left_bytes = bytes_max
-        self.turns = asyncio.Semaphore(_READING_OF_BATCH)
-
-    def take(self, answer: _Pieces) -> None:
-        """Make room for an answer, or say that there is none."""
-        size_bytes = sum(map(len, answer))
-        if size_bytes > self._left_bytes:
-            self._left_bytes = 0
-            raise TooLargeError("batch_answer_bytes_max", self._bytes_max)
-        self._left_bytes -= size_bytes
-
-    def check(self) -> None:
-        """Say so where there is none left."""
-        if not self._left_bytes:
-            raise TooLargeError("batch_answer_bytes_max", self._bytes_max)
+        if self._room is not None:
+            self._room.release()
 
 
 class Dispatcher:
@@ -112,9 +80,12 @@ class Dispatcher:
     def __init__(self, methods: Mapping[str, Method], maxima: Limits) -> None:
         self._maxima = maxima
         self._off_loop = OffLoop()
+        self._failures = FailureLog()
         self._callables = {name: self._callable(name, method) for name, method in methods.items()}
         self._changing = frozenset(name for name, method in methods.items() if method.changes)
-        self._places = asyncio.Semaphore(READING_AT_ONCE)
+        self._large = frozenset(name for name, method in methods.items() if method.large)
+        self._memory = AnswerMemory(maxima.answer_memory_bytes_max)
+        self._large_batches = asyncio.Semaphore(LARGE_BATCHES)
 
     async def answer(self, body: bytes | bytearray) -> Answer | None:
         """Answer a body, whatever it holds; never raises on account of it.
@@ -152,27 +123,28 @@ class Dispatcher:
         return request
 
     async def _answer(self, request: Any) -> Answer | None:
-        """Answer a request or a batch, in a place if what is stored is to be read for it."""
-        is_batch = type(request) is list
-        places = self._places if any(map(self._reads, request if is_batch else (request,))) else None
-        if places is not None:
-            await places.acquire()
-        pieces: _Pieces = ()
-        size_bytes = 0
+        """Answer a request or a batch; the answer holds room until it is released."""
+        room: Room | BatchRoom
         try:
-            pieces = await (self._answer_batch(request) if is_batch else self._answer_one(request))
-            size_bytes = sum(map(len, pieces))
-        finally:
-            if places is not None and size_bytes <= _SMALL_ANSWER_BYTES:
-                places.release()
-                places = None
-        return Answer(pieces, size_bytes, places) if pieces else None
+            if type(request) is list:
+                room = BatchRoom(self._maxima.batch_answer_bytes_max, self._large_batches)
+                pieces = await self._answer_batch(request, room)
+            else:
+                room = Room(self._memory)
+                ROOM.set(room)
+                pieces = await self._answer_one(request)
+        except BaseException:
+            room.release()
+            raise
+        size_bytes = sum(map(len, pieces))
+        room.settle(size_bytes)
+        return Answer(pieces, size_bytes, room) if pieces else None
 
     async def _as_sent(self, body: bytes | bytearray) -> Any:
         """Decode a body again, this time keeping the characters of its numbers: 1.50 comes back as 1.50, not as 1.5."""
         return await decode(body, self._maxima.json_nesting_max, self._off_loop, numbers_as_sent=True)
 
-    async def _answer_batch(self, members: list[Any]) -> _Pieces:
+    async def _answer_batch(self, members: list[Any], room: BatchRoom) -> _Pieces:
         """Answer members run by run: those of a run at once, the next run, of reads after changes or the reverse, after it.
 
         The store takes changes in the order they are handed over and tasks start in the order they are made, so calls on one
@@ -181,7 +153,6 @@ class Dispatcher:
         if not members:
             return _failed(_NULL, INVALID_REQUEST)
         answers: list[_Pieces] = []
-        room = _Room(self._maxima.batch_answer_bytes_max)
         run: list[Any] = []
         run_changes: bool | None = None
         for member in members:
@@ -195,7 +166,7 @@ class Dispatcher:
         answers += await self._answer_run(run, room)
         return _batch(answers)
 
-    async def _answer_run(self, members: list[Any], room: _Room) -> list[_Pieces]:
+    async def _answer_run(self, members: list[Any], room: BatchRoom) -> list[_Pieces]:
         tasks: list[asyncio.Task[_Pieces]] = []
         async with asyncio.TaskGroup() as group:
             for member in members:
@@ -204,23 +175,28 @@ class Dispatcher:
                     await asyncio.sleep(0)
         return [task.result() for task in tasks]
 
-    async def _answer_member(self, member: Any, room: _Room) -> _Pieces:
+    async def _answer_member(self, member: Any, room: BatchRoom) -> _Pieces:
         """Answer a member of a batch, if the answer to the batch has room for it."""
-        if not self._reads(member):
+        if not self._is_large(member):
             return await self._answer_one(member)
         async with room.turns:
+            own = Room(self._memory)
+            ROOM.set(own)
             try:
                 room.check()
                 answer = await self._answer_one(member)
-                room.take(answer)
-            except TooLargeError as error:
+                await room.take(sum(map(len, answer)))
+            except (TooLargeError, OverloadedError) as error:
                 id_json = _id_json(member["id"]) if "id" in member else b""
                 return () if id_json == b"" else _failed(id_json or _NULL, wire_error(error))
+            finally:
+                own.release()
             return answer
 
-    def _reads(self, member: Any) -> bool:
+    def _is_large(self, member: Any) -> bool:
         """Tell whether the answer to a member may hold much of what is stored."""
-        return self._changes(member) is False
+        method = member.get("method") if type(member) is dict else None
+        return type(method) is str and method in self._large
 
     def _changes(self, member: Any) -> bool | None:
         """Tell whether a member changes what is stored; None where it calls nothing."""
@@ -255,12 +231,13 @@ class Dispatcher:
 
     def _callable(self, name: str, method: Method) -> Callable[..., Awaitable[Result]]:
         """Make a method what jsonrpcserver calls: it takes any parameters and never raises."""
-        call, off_loop = method.call, self._off_loop
+        call, off_loop, failures = method.call, self._off_loop, self._failures
 
         async def answered(*by_position: Any, **by_name: Any) -> Result:
             try:
                 return Success(await encode(await call(by_name or by_position), off_loop))
             except StoreError as error:
+                failures.note(name, error)
                 failure = wire_error(error)
             except Exception:  # noqa: BLE001 - logged; the client gets the id it is logged under
                 failure = _unexpected(name)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rpc.answers import lines, stored_text
 from rpc.contract import METHODS
+from rpc.memory import SMALL_ANSWER_BYTES, expect
 from rpc.openrpc import document
 from rpc.schema import Params, Sent
 from store.errors import InvalidDefinitionIdError
+from store.limits import READ_BYTES_MAX
 from store.records import AgentStat, Appended, SessionState
 from store.sessions import Sessions
 
@@ -27,10 +30,12 @@ class Method:
             `rpc.answers.encode` takes. Raises `StoreError`. A method that changes hands its change to the store before it first
             waits, so that calls take effect in the order they were started in.
         changes: whether it changes what is stored.
+        large: whether its result may hold much of what is stored. Such a method waits for `rpc.memory.expect` first.
     """
 
     call: Callable[[Sent], Awaitable[Any]]
     changes: bool = False
+    large: bool = False
 
 
 def method_table(sessions: Sessions, status: Status) -> Mapping[str, Method]:
@@ -55,7 +60,7 @@ def method_table(sessions: Sessions, status: Status) -> Mapping[str, Method]:
         "srv:status": status,
         "rpc.discover": calls.discover,
     }
-    return {row.name: Method(_bound(row.params, verbs[row.name]), row.changes) for row in METHODS}
+    return {row.name: Method(_bound(row.params, verbs[row.name]), row.changes, row.large) for row in METHODS}
 
 
 def _bound(params: Params, verb: Callable[..., Awaitable[Any]]) -> Callable[[Sent], Awaitable[Any]]:
@@ -75,7 +80,7 @@ class _Calls:
         self._document = document()
 
     async def read(self, definition_id: str, if_revision: int | None = None) -> dict[str, Any]:
-        return _state(await self._sessions.read_session_state(definition_id, if_revision))
+        return await _whole(partial(self._sessions.read_session_state, definition_id, if_revision))
 
     async def append_output(
         self, definition_id: str, line: str | None = None, lines: list[str] | None = None, **conditions: Any
@@ -84,10 +89,11 @@ class _Calls:
         return await self._sessions.append_session_output(definition_id, texts, **conditions)
 
     async def read_archive(self, definition_id: str, archived_at_ms: int) -> dict[str, Any]:
-        return _state(await self._sessions.read_archive(definition_id, archived_at_ms))
+        return await _whole(partial(self._sessions.read_archive, definition_id, archived_at_ms))
 
-    async def read_output(self, **arguments: Any) -> dict[str, Any]:
-        page = await self._sessions.read_output(**arguments)
+    async def read_output(self, max_bytes: int = 0, **arguments: Any) -> dict[str, Any]:
+        await expect(min(max_bytes, READ_BYTES_MAX))
+        page = await self._sessions.read_output(max_bytes=max_bytes, **arguments)
         return {
             "lines": lines(page.lines),
             "first_line": page.first_line,
@@ -97,8 +103,14 @@ class _Calls:
             "session_id": page.session_id,
         }
 
-    async def mount(self, **arguments: Any) -> dict[str, Any]:
-        mount = await self._sessions.mount(**arguments)
+    async def mount(self, max_bytes: int = 0, **arguments: Any) -> dict[str, Any]:
+        lines_bytes = min(max_bytes, READ_BYTES_MAX)
+        await expect(lines_bytes)
+        read = partial(self._sessions.mount, max_bytes=max_bytes, **arguments)
+        mount = await read(content_bytes_max=SMALL_ANSWER_BYTES)
+        if mount.state.left_out_bytes:
+            await expect(mount.state.left_out_bytes + lines_bytes)
+            mount = await read()
         state, output = mount.state, mount.output
         snapshot = None
         if state.content is not None:
@@ -140,6 +152,15 @@ def _param(name: str) -> Iterator[None]:
     except InvalidDefinitionIdError as error:
         error.facts["param"] = name
         raise
+
+
+async def _whole(read: Callable[..., Awaitable[SessionState]]) -> dict[str, Any]:
+    """Read a snapshot: a large one only once there is room for it."""
+    state = await read(content_bytes_max=SMALL_ANSWER_BYTES)
+    if state.left_out_bytes:
+        await expect(state.left_out_bytes)
+        state = await read()
+    return _state(state)
 
 
 def _state(state: SessionState) -> dict[str, Any]:

@@ -219,10 +219,13 @@ class Engine(ABC):
         """Do one bounded step of housekeeping, between two batches."""
 
     @abstractmethod
-    async def read_session_state(self, zone: Zone, if_revision: int | None = None) -> SessionState | None:
+    async def read_session_state(
+        self, zone: Zone, if_revision: int | None = None, content_bytes_max: int | None = None
+    ) -> SessionState | None:
         """Read a zone's session and snapshot; None where there is no such zone.
 
-        With `if_revision` equal to the stored revision: `unchanged`, without the content.
+        With `if_revision` equal to the stored revision: `unchanged`, without the content. A content above
+        `content_bytes_max` is not read either, and `left_out_bytes` tells its size.
         """
 
     @abstractmethod
@@ -235,8 +238,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def mount(self, zone: Zone, tail_lines: int, max_bytes: int) -> Mount | None:
+    async def mount(
+        self, zone: Zone, tail_lines: int, max_bytes: int, content_bytes_max: int | None = None
+    ) -> Mount | None:
         """Read snapshot and output in one transaction; None where there is no such zone.
+
+        `content_bytes_max` is as in `read_session_state`.
 
         Lines start at `covers_line`, or are the last `tail_lines` where that is fewer; of those the newest that fit
         `max_bytes`.

@@ -137,15 +137,15 @@ class StorageDamagedError(StoreError):
 
 
 class OverloadedError(StoreError):
-    """A bounded queue is full. Nothing was stored."""
+    """Too much waits already, for the disk or for memory. Nothing was stored."""
 
     word = "OVERLOADED"
     hint = "Slow down and try again shortly."
     retry = True
 
-    def __init__(self) -> None:
-        """Say so."""
-        super().__init__("too many changes are waiting for the disk; nothing was stored")
+    def __init__(self, what: str = "too many changes are waiting for the disk") -> None:
+        """Say what there is too much of."""
+        super().__init__(f"{what}; nothing was stored")
 
 
 class ShuttingDownError(StoreError):

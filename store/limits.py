@@ -64,6 +64,7 @@ class Limits:
         append_bytes_max: all texts of one append call; keeps one commit short.
         append_lines_max: texts in one append call.
         batch_members_max: members of one JSON-RPC batch.
+        answer_memory_bytes_max: large answers in memory together, from the reading on until they have left; more wait.
         batch_answer_bytes_max: answers to one batch together; members beyond it are refused. One read alone is not bounded.
         json_nesting_max: depth of arrays and objects in a request; ours need five.
         queue_changes_max: changes waiting for the writer; more are OVERLOADED.
@@ -75,6 +76,7 @@ class Limits:
     append_bytes_max: int = 8 * MIB
     append_lines_max: int = 10_000
     batch_members_max: int = 1_000
+    answer_memory_bytes_max: int = 512 * MIB
     batch_answer_bytes_max: int = 256 * MIB
     json_nesting_max: int = 128
     queue_changes_max: int = 10_000

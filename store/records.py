@@ -21,6 +21,7 @@ class SessionState:
         modts: unix ms of the snapshot's last change, None where there is no snapshot.
         revision: the snapshot's revision, None where there is no snapshot.
         unchanged: the revision asked about is the stored one, so the content was not read.
+        left_out_bytes: size of a content that was not read because it is larger than was asked for; else 0.
     """
 
     session_id: str | None
@@ -28,6 +29,7 @@ class SessionState:
     modts: int | None = None
     revision: int | None = None
     unchanged: bool = False
+    left_out_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

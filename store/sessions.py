@@ -55,15 +55,18 @@ class Sessions:
         self._limits = maxima
         self._now_ms = now_ms
 
-    async def read_session_state(self, definition_id: str, if_revision: int | None = None) -> SessionState:
+    async def read_session_state(
+        self, definition_id: str, if_revision: int | None = None, *, content_bytes_max: int | None = None
+    ) -> SessionState:
         """Read the current session's snapshot. A fresh agent is not an error: every field is None.
 
         Args:
             definition_id: the agent.
             if_revision: a revision the caller has; if it is the stored one, the content is not read (`unchanged`).
+            content_bytes_max: a larger content is not read; `left_out_bytes` tells its size. None reads any.
         """
         zone = validate_and_current(definition_id)
-        return await self._engine.read_session_state(zone, if_revision) or SessionState(None)
+        return await self._engine.read_session_state(zone, if_revision, content_bytes_max) or SessionState(None)
 
     async def write_session_state(
         self,
@@ -160,10 +163,16 @@ class Sessions:
             for row in rows
         ]
 
-    async def read_archive(self, definition_id: str, archived_at_ms: int) -> SessionState:
-        """Read the snapshot of the archive of that time (unix ms). Raises `ZoneNotFoundError` where there is none."""
+    async def read_archive(
+        self, definition_id: str, archived_at_ms: int, *, content_bytes_max: int | None = None
+    ) -> SessionState:
+        """Read the snapshot of the archive of that time (unix ms); `content_bytes_max` as in `read_session_state`.
+
+        Raises:
+            ZoneNotFoundError: there is no such archive.
+        """
         zone = agent_archive_zone(validate_and_current(definition_id).definition_id, archived_at_ms)
-        state = await self._engine.read_session_state(zone)
+        state = await self._engine.read_session_state(zone, None, content_bytes_max)
         if state is None:
             raise _no_archive(zone)
         return state
@@ -204,8 +213,15 @@ class Sessions:
             raise StaleSessionError("session_id is not that of the session whose output was asked for")
         return page
 
-    async def mount(self, definition_id: str, tail_lines: int | None = None, max_bytes: int | None = None) -> Mount:
-        """Read all that a pane needs at once, in one transaction.
+    async def mount(
+        self,
+        definition_id: str,
+        tail_lines: int | None = None,
+        max_bytes: int | None = None,
+        *,
+        content_bytes_max: int | None = None,
+    ) -> Mount:
+        """Read all that a pane needs at once, in one transaction; `content_bytes_max` as in `read_session_state`.
 
         Lines start at `covers_line`, or are the last `tail_lines` where that is fewer; of those the newest that fit
         `max_bytes`.
@@ -213,7 +229,7 @@ class Sessions:
         zone = validate_and_current(definition_id)
         lines_max = _clamp(tail_lines, limits.MOUNT_LINES_DEFAULT, limits.READ_LINES_MAX)
         bytes_max = _clamp(max_bytes, limits.READ_BYTES_DEFAULT, limits.READ_BYTES_MAX)
-        mount = await self._engine.mount(zone, lines_max, bytes_max)
+        mount = await self._engine.mount(zone, lines_max, bytes_max, content_bytes_max)
         return mount or Mount(SessionState(None), None, Page([], 0, 0, 0, 0, None))
 
     async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:

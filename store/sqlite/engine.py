@@ -101,17 +101,21 @@ class SqliteEngine(Engine):
         """Move what the WAL holds into the database, as far as readers allow; never waits for them."""
         await asyncio.get_running_loop().run_in_executor(self._writer, self._checkpoint)
 
-    async def read_session_state(self, zone: Zone, if_revision: int | None = None) -> SessionState | None:
+    async def read_session_state(
+        self, zone: Zone, if_revision: int | None = None, content_bytes_max: int | None = None
+    ) -> SessionState | None:
         """See `Engine.read_session_state`."""
-        return await self._read(f"zone {zone}", reads.read_session_state, zone, if_revision)
+        return await self._read(f"zone {zone}", reads.read_session_state, zone, if_revision, content_bytes_max)
 
     async def read_output(self, zone: Zone, first_line: int | None, limit: int, max_bytes: int) -> Page | None:
         """See `Engine.read_output`."""
         return await self._read(f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes)
 
-    async def mount(self, zone: Zone, tail_lines: int, max_bytes: int) -> Mount | None:
+    async def mount(
+        self, zone: Zone, tail_lines: int, max_bytes: int, content_bytes_max: int | None = None
+    ) -> Mount | None:
         """See `Engine.mount`."""
-        return await self._read(f"zone {zone}", reads.mount, zone, tail_lines, max_bytes)
+        return await self._read(f"zone {zone}", reads.mount, zone, tail_lines, max_bytes, content_bytes_max)
 
     async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
         """See `Engine.stat`."""

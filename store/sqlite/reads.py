@@ -24,10 +24,12 @@ from store.sqlite.rows import (
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone, parse_zone
 
 
-def read_session_state(connection: sqlite3.Connection, zone: Zone, if_revision: int | None) -> SessionState | None:
+def read_session_state(
+    connection: sqlite3.Connection, zone: Zone, if_revision: int | None, content_bytes_max: int | None
+) -> SessionState | None:
     """See `Engine.read_session_state`."""
     row = find_zone(connection, zone)
-    return _state(connection, zone, row, if_revision) if row else None
+    return _state(connection, zone, row, if_revision, content_bytes_max) if row else None
 
 
 def read_output(
@@ -52,7 +54,9 @@ def read_output(
     return _page(lines, first_line, stored, row)
 
 
-def mount(connection: sqlite3.Connection, zone: Zone, tail_lines: int, bytes_max: int) -> Mount | None:
+def mount(
+    connection: sqlite3.Connection, zone: Zone, tail_lines: int, bytes_max: int, content_bytes_max: int | None
+) -> Mount | None:
     """See `Engine.mount`."""
     row = find_zone(connection, zone)
     if row is None:
@@ -60,7 +64,7 @@ def mount(connection: sqlite3.Connection, zone: Zone, tail_lines: int, bytes_max
     stored = last_part(connection, row.id, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     lines_max = min(tail_lines, max(0, stored.total_lines - (row.covers_line or 0)))
     page = _tail_page(connection, zone, row, stored, lines_max, bytes_max)
-    return Mount(_state(connection, zone, row, None), row.covers_line, page)
+    return Mount(_state(connection, zone, row, None, content_bytes_max), row.covers_line, page)
 
 
 def stat(connection: sqlite3.Connection, definition_ids: Sequence[str]) -> list[AgentStat]:
@@ -123,12 +127,17 @@ def count_sessions(connection: sqlite3.Connection) -> tuple[int, int]:
     return sessions, archives
 
 
-def _state(connection: sqlite3.Connection, zone: Zone, row: ZoneRow, if_revision: int | None) -> SessionState:
+def _state(
+    connection: sqlite3.Connection, zone: Zone, row: ZoneRow, if_revision: int | None, content_bytes_max: int | None
+) -> SessionState:
     stored = last_part(connection, row.id, SNAPSHOT_FILE)
     if stored is None:
         return SessionState(row.session_id)
     if if_revision == stored.revision:
         return SessionState(row.session_id, None, stored.modified_at_ms, stored.revision, unchanged=True)
+    if content_bytes_max is not None and stored.size_bytes > content_bytes_max:
+        left_out = stored.size_bytes
+        return SessionState(row.session_id, None, stored.modified_at_ms, stored.revision, left_out_bytes=left_out)
     content = tuple(part.data for part in read_parts(connection, row.id, zone, SNAPSHOT_FILE))
     return SessionState(row.session_id, content, stored.modified_at_ms, stored.revision)
 
