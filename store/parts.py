@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Self
 
-from store.limits import LOOSE_PART_BYTES_MAX, PART_BYTES, TAIL_PART_BYTES_MAX
+from store.limits import LINE_PART_BYTES_MAX, LOOSE_PART_BYTES_MAX, PART_BYTES, TAIL_PART_BYTES_MAX
 from store.lines import count_lines
 
 
@@ -74,6 +74,8 @@ def cut_opaque(chunks: Iterable[bytes]) -> Iterator[Part]:
 def cut_lines(chunks: Iterable[bytes], start_byte: int = 0, first_line: int = 0) -> Iterator[Part]:
     """Cut output into parts of at most `PART_BYTES` that end at a line end; a longer line is a part of its own.
 
+    One above `LINE_PART_BYTES_MAX` is cut there.
+
     The last part may be short, and is unterminated where the data is; one empty part if the whole file is empty.
     """
     buffer = bytearray()
@@ -82,9 +84,10 @@ def cut_lines(chunks: Iterable[bytes], start_byte: int = 0, first_line: int = 0)
         buffer += chunk
         while len(buffer) > PART_BYTES:
             end = buffer.rfind(b"\n", 0, PART_BYTES) + 1 or buffer.find(b"\n", max(searched, PART_BYTES)) + 1
-            if not end:
+            if not end and len(buffer) < LINE_PART_BYTES_MAX:
                 searched = len(buffer)
                 break
+            end = min(end or LINE_PART_BYTES_MAX, LINE_PART_BYTES_MAX)
             part = _line_part(bytes(buffer[:end]), start_byte, first_line)
             yield part
             del buffer[:end]

@@ -15,6 +15,7 @@ from store.lines import count_lines
 from store.parts import OpenPart, Part, Tail, cut_lines, cut_opaque, differing
 
 SMALL_PART: Final = 64
+LONGEST_PART: Final = 4 * SMALL_PART
 """In place of 64 KiB: the same rules on data that Hypothesis can look through."""
 
 LINES: Final = st.lists(
@@ -29,6 +30,7 @@ def small_parts() -> Iterator[None]:
         patch.setattr(parts, "PART_BYTES", SMALL_PART)
         patch.setattr(parts, "LOOSE_PART_BYTES_MAX", SMALL_PART // 2)
         patch.setattr(parts, "TAIL_PART_BYTES_MAX", SMALL_PART // 8)
+        patch.setattr(parts, "LINE_PART_BYTES_MAX", LONGEST_PART)
         yield
 
 
@@ -83,6 +85,18 @@ def test_how_the_source_cuts_its_chunks_makes_no_difference(lines: list[bytes], 
     """The parts of a file are a matter of its bytes alone."""
     data = b"\n".join(lines)
     assert list(cut_lines(in_chunks(data, sizes))) == list(cut_lines([data]))
+
+
+@given(st.binary(max_size=900), st.lists(st.integers(0, 300), max_size=8))
+def test_a_line_beyond_all_measure_is_cut(data: bytes, sizes: list[int]) -> None:
+    """It takes several parts, none larger than the largest, and joined they are the data."""
+    data = data.replace(b"\n", b"")
+    found = list(cut_lines(in_chunks(data, sizes)))
+    assert b"".join(part.data for part in found) == data
+    assert contiguous(found)
+    assert [len(part.data) for part in found[:-1]] == [LONGEST_PART] * (len(found) - 1)
+    assert len(found[-1].data) <= LONGEST_PART
+    assert found == list(cut_lines([data]))
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.integers(0, 300))
