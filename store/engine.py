@@ -168,11 +168,19 @@ class CompleteSession:
     The target keeps its session id, and remembers the source's origins with its own. Files named must not exist in the
     target. The source's `covers_line` is taken over where the target has none. Where either does not exist:
     `ZoneNotFoundError`.
+
+    Attributes:
+        source: the session that ends.
+        target: the session that is completed.
+        names: the files that the target takes.
+        covers_line: what the snapshot says that the target has afterwards. Kept where neither session has a mark, and
+            it lies within the output as it is then.
     """
 
     source: Zone
     target: Zone
     names: tuple[str, ...]
+    covers_line: int | None = None
 
     @property
     def size_bytes(self) -> int:

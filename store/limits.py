@@ -25,7 +25,7 @@ TAIL_PART_BYTES_MAX: Final = 3 * KIB
 """A tail part grows in place up to this size: with its row header it stays on one 4 KiB page, which an append writes anyway."""
 
 LINE_PART_BYTES_MAX: Final = 64 * MIB
-"""A line of output above this size, which only a broken old file holds, is stored and counted as several: a part is read whole."""
+"""A line above this size, which only a broken old file holds, is stored and counted as several: parts are read whole."""
 
 LOOSE_PART_BYTES_MAX: Final = 32 * KIB
 """Output parts below this size are merged once together they fill a part."""

@@ -67,11 +67,9 @@ class Imports:
         known = self._changes.insert_zone(zone, change.created_at_ms, change.origin)
         for file in change.files:
             self._import_file(known.id, file)
-        files = files_of(self._connection, known.id)
-        total_lines = sum(file.total_lines for file in files)
-        if change.covers_line is not None and 0 <= change.covers_line <= total_lines:
-            self._connection.execute(ZONES["set_covers_line"], {"id": known.id, "covers_line": change.covers_line})
-        return ZoneStat(zone, known.session_id, change.created_at_ms, files)
+        covers_line = self._within_output(known.id, change.covers_line)
+        self._connection.execute(ZONES["set_covers_line"], {"id": known.id, "covers_line": covers_line})
+        return ZoneStat(zone, known.session_id, change.created_at_ms, files_of(self._connection, known.id))
 
     def _import_file(self, zone_id: int, file: ImportFile) -> None:
         cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
@@ -95,6 +93,8 @@ class Imports:
             self._connection.execute(PARTS["move_file"], moved)
         source_origin, source_covers = self._origin_of(source)
         target_origin, _ = self._origin_of(target)
+        if source_covers is None:
+            source_covers = self._within_output(target.id, change.covers_line)
         self._connection.execute(ZONES["delete_zone"], {"id": source.id})
         known_by = [origin for origin in (target_origin, source_origin) if origin is not None]
         kept = {"id": target.id, "origin": "\n".join(known_by) or None, "covers_line": source_covers}
@@ -113,6 +113,11 @@ class Imports:
             self._connection.execute(ZONES["delete_zone"], {"id": row.id})
             self._changes.forget(zone)
         return zone
+
+    def _within_output(self, zone_id: int, covers_line: int | None) -> int | None:
+        """Return a mark that lies within the output as it is now; beyond it, one would hide lines that come later."""
+        total_lines = sum(file.total_lines for file in files_of(self._connection, zone_id))
+        return covers_line if covers_line is not None and 0 <= covers_line <= total_lines else None
 
     def _existing(self, zone: Zone) -> ZoneRow:
         row = find_zone(self._connection, zone)
