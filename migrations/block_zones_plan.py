@@ -11,9 +11,11 @@ import structlog
 
 from migrations.legacy import LegacyDatabase, LegacyReadError
 from migrations.legacy_blocks import AgentBlock, read_agent_blocks
-from migrations.legacy_files import LegacyFile, LegacyFiles, high_water_mark
+from migrations.legacy_files import LegacyFile, LegacyFiles
+from migrations.legacy_json import high_water_mark
 from migrations.records import Failure, MigrationStats, promoted_id
 from store.engine import ImportSession
+from store.limits import Limits
 from store.records import ImportFile
 from store.zones import SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
 
@@ -22,9 +24,15 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One session to take over, and what it counts as once it is."""
+    """One session to take over.
 
-    origin: str
+    Attributes:
+        failure: what it is called if that fails. The two sessions of one block fail together, under one name.
+        change: what takes it over.
+        counts_as: what it counts as once it is.
+    """
+
+    failure: str
     change: ImportSession
     counts_as: MigrationStats
 
@@ -150,7 +158,7 @@ class LegacyAgents:
                 files=tie.first(archive.files),
             )
             archive = replace(archive, files=tie.then(archive.files))
-            plan.steps.append(Step(seed_origin, seed, MigrationStats(current_zones_seeded=1)))
+            plan.steps.append(Step(block.origin, seed, MigrationStats(current_zones_seeded=1)))
             plan.has_current = True
         plan.steps.append(Step(block.origin, archive, MigrationStats(archives_written=1)))
 
@@ -287,5 +295,12 @@ def _import(zone: Zone, files: list[LegacyFile], created_at_ms: int, origin: str
         files=tuple(file.to_import(now_ms) for file in files),
         created_at_ms=created_at_ms,
         origin=origin,
-        covers_line=None if snapshot is None else high_water_mark(snapshot),
+        covers_line=None if snapshot is None else _mark_of(snapshot),
     )
+
+
+def _mark_of(snapshot: LegacyFile) -> int | None:
+    """Read a snapshot's mark. A snapshot too large to be served is not looked into. Raises as `LegacyFile.chunks` does."""
+    if snapshot.size_bytes > Limits().snapshot_bytes_max:
+        return None
+    return high_water_mark(b"".join(snapshot.chunks()))

@@ -111,11 +111,14 @@ async def _carry_out(run: MigrationRun, plan: AgentPlan, tally: _Tally) -> None:
     if not plan.steps:
         return
     outcomes = await _apply(run, plan)
+    failed: dict[str, str] = {}
     for step, outcome in zip(plan.steps, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            tally.fail(step.origin, str(outcome))
+            failed.setdefault(step.failure, str(outcome))  # the first tells why; the other only follows from it
         else:
             tally.stats += step.counts_as
+    for what, why in failed.items():
+        tally.fail(what, why)
 
 
 async def _apply(run: MigrationRun, plan: AgentPlan) -> list[Outcome]:

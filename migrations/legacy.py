@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -30,9 +31,20 @@ _log = structlog.get_logger()
 
 
 def find_legacy_file(data_dir: Path, name: str) -> Path | None:
-    """Look for a database in `<data_dir>/db/`, then in `<data_dir>/`. A link that leads nowhere is found: it cannot be read."""
+    """Look for a database in `<data_dir>/db/`, then in `<data_dir>/`.
+
+    An empty file holds nothing, so it is none, and hides none. A link that leads nowhere is found: it cannot be read.
+    """
     candidates = (data_dir / "db" / name, data_dir / name)
-    return next((path for path in candidates if os.path.lexists(path)), None)
+    return next((path for path in candidates if os.path.lexists(path) and not _is_empty(path)), None)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 class LegacyReadError(Exception):

@@ -61,9 +61,13 @@ def read_agent_blocks(database: LegacyDatabase | None) -> tuple[list[AgentBlock]
     return blocks, failures
 
 
-def _definition_id(data: bytes) -> str | None:
-    """Return the agent that a block shows, None where it shows none or the id is invalid."""
-    block = json.loads(data)
+def _definition_id(data: bytes | None) -> str | None:
+    """Return the agent that a block shows, None where it shows none or the id is invalid.
+
+    What else the row holds must not hide it: bad UTF-8 is read as U+FFFD, and no number is too long to be read.
+    """
+    data = data or b""
+    block = json.loads(data.decode(json.detect_encoding(data), "replace"), parse_int=float)
     meta = block.get("meta") if isinstance(block, dict) else None
     if not isinstance(meta, dict) or meta.get("view") != "agent":
         return None

@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+import structlog
+
 from migrations.legacy import LegacyDatabase, connect, readable, table_columns
 from migrations.sql import load
 from store.lines import is_blank
 
 _SQL: Final = load("objects.sql")
 _NOT_IN_SLUG: Final = re.compile(r"[^a-z0-9]+")
+_log = structlog.get_logger()
 
 COPIED_COLUMNS: Final = (
     "icon",
@@ -133,25 +136,38 @@ class DefinitionWriter:
         chosen = {column: f":{column}" for column in values} | {column: column for column in COPIED_COLUMNS}
         chosen = {column: value for column, value in chosen.items() if column in columns}
         self._insert("copy_definition", chosen, **values, template_id=template_id)
-        for statement, table in (("copy_content", "db_agent_content"), ("copy_skills", "db_agent_skills")):
-            child = {}
-            for column, numbered in table_columns(self._connection, table).items():
-                quoted = '"' + column.replace('"', '""') + '"'
-                if column.lower() == "agent_id":
-                    child[quoted] = ":new_id"
-                elif column.lower() != "id":
-                    child[quoted] = quoted
-                elif not numbered:
-                    child[quoted] = "new_id()"
-            if child:
-                self._insert(statement, child, new_id=new_id, template_id=template_id)
+        for kind in ("content", "skills"):
+            self._copy_children(kind, template_id, new_id)
+
+    def _copy_children(self, kind: str, template_id: str, new_id: str) -> None:
+        """Copy the template's rows in a table that hangs on definitions. What the table refuses is told of."""
+        child = {}
+        for column, numbered in table_columns(self._connection, f"db_agent_{kind}").items():
+            quoted = '"' + column.replace('"', '""') + '"'
+            if column.lower() == "agent_id":
+                child[quoted] = ":new_id"
+            elif column.lower() != "id":
+                child[quoted] = quoted
+            elif not numbered:
+                child[quoted] = "new_id()"
+        if not child:
+            return
+        copied = self._insert(f"copy_{kind}", child, new_id=new_id, template_id=template_id)
+        (there,) = self._connection.execute(_SQL[f"count_{kind}"], {"template_id": template_id}).fetchone()
+        if copied < there:
+            _log.warning(
+                "not all that belongs to a template could be copied",
+                template=template_id,
+                kind=kind,
+                left=there - copied,
+            )
 
     def _name(self, template_id: str) -> str:
         """Return the name of the visible, named instance that was started last, else the template's (LEGACY.md 3.2)."""
         columns = {column.lower() for column in table_columns(self._connection, "db_agent_instances")}
         if "instance_name" in columns:
             statement = _SQL["instance_names"].format(
-                visible="display_hidden = 0" if "display_hidden" in columns else "TRUE",
+                visible="coalesce(display_hidden, 0) = 0" if "display_hidden" in columns else "TRUE",
                 started_at="started_at" if "started_at" in columns else "NULL",
             )
             for (name,) in self._connection.execute(statement, {"template_id": template_id}):
@@ -177,9 +193,9 @@ class DefinitionWriter:
             _SQL["repoint_instances"], {"template_id": template_id, "new_id": new_id}
         ).rowcount
 
-    def _insert(self, statement: str, columns: dict[str, str], **values: object) -> None:
+    def _insert(self, statement: str, columns: dict[str, str], **values: object) -> int:
         text = _SQL[statement].format(names=", ".join(columns), values=", ".join(columns.values()))
-        self._connection.execute(text, values)
+        return self._connection.execute(text, values).rowcount
 
     def _first(self, statement: str, **values: object) -> tuple[object, ...] | None:
         row: tuple[object, ...] | None = self._connection.execute(_SQL[statement], values).fetchone()

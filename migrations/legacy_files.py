@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from migrations.legacy import LegacyDatabase, LegacyReadError, readable
+from migrations.legacy_json import whole_number
 from migrations.records import MigrationFailedError
 from migrations.sql import load
-from store.limits import TIME_MS_MAX, Limits
+from store.limits import TIME_MS_MAX
 from store.records import ImportFile
 from store.zones import Zone, parse_zone
 
@@ -29,7 +27,6 @@ LEGACY_PART_BYTES: Final = 65_536
 _SQL: Final = load("filestore.sql")
 _FILE_COLUMNS: Final = ("zoneid", "name", "size", "createdts", "modts")
 _PART_COLUMNS: Final = ("zoneid", "name", "partidx", "data")
-_SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,32 +203,5 @@ def _circular_bytes(opts: object) -> int | None:
         return None
     if not isinstance(options, dict) or options.get("circular") is not True:
         return None
-    maximum = options.get("maxsize")
-    return maximum if isinstance(maximum, int) and not isinstance(maximum, bool) and maximum > 0 else None
-
-
-class _Marks(msgspec.Struct):
-    highWaterMark: Any = None  # noqa: N815 - the name in the snapshot
-
-
-def high_water_mark(snapshot: LegacyFile) -> int | None:
-    """Return how many lines of the output a snapshot says it contains, None where it does not say, or is not JSON.
-
-    Only this member is built; the rest is skipped over. A snapshot too large to be served is not looked into.
-
-    Raises:
-        LegacyReadError: the snapshot cannot be read.
-    """
-    if snapshot.size_bytes > Limits().snapshot_bytes_max:
-        return None
-    text = b"".join(snapshot.chunks())
-    # JavaScript writes half of a cut emoji as `\ud83d`, which the decoder refuses. Any other escape will do instead.
-    for candidate in (text, _SURROGATE_ESCAPE.sub(rb"\\u0020", text)):
-        try:
-            mark = msgspec.json.decode(candidate, type=_Marks).highWaterMark
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            continue
-        if isinstance(mark, float) and mark.is_integer():
-            mark = int(mark)
-        return mark if isinstance(mark, int) and not isinstance(mark, bool) and 0 <= mark <= TIME_MS_MAX else None
-    return None
+    maximum = whole_number(options.get("maxsize"))
+    return maximum if maximum is not None and maximum > 0 else None

@@ -100,16 +100,17 @@ async def _promote_all(run: MigrationRun, owning: list[str], tally: _Tally) -> N
             tally.fail(template_id, str(error))
         return
     before = await asyncio.to_thread(identify, run.sources.paths)
+    locked = ""
     try:
         for done, template_id in enumerate(owning, 1):
             if run.stop():
                 raise MigrationInterruptedError(
                     f"{PROMOTE_TEMPLATE_SESSIONS_V1} was interrupted; the next start goes on"
                 )
-            try:
-                await _promote(run, writer, template_id, tally)
-            except (DefinitionError, _PromotionError) as error:
-                tally.fail(template_id, str(error))
+            if locked:
+                tally.fail(template_id, locked)
+            else:
+                locked = await _try_to_promote(run, writer, template_id, tally)
             run.progress(Progress(PROMOTE_TEMPLATE_SESSIONS_V1, done, len(owning)))
     finally:
         await asyncio.to_thread(_finish, run, writer, before, tally.stats)
@@ -133,6 +134,16 @@ def _finish(
         keep_marker_true(run.data_dir, before, identify(run.sources.paths))
     if stats.templates_promoted or stats.archives_moved or stats.instances_repointed:
         write_promotion_evidence(run.data_dir, PromotionEvidence(run.now_ms(), stats))
+
+
+async def _try_to_promote(run: MigrationRun, writer: DefinitionWriter, template_id: str, tally: _Tally) -> str:
+    """Promote a template, or count a failure. Returns what keeps every other one from it too: a lock, waited for once."""
+    try:
+        await _promote(run, writer, template_id, tally)
+    except (DefinitionError, _PromotionError) as error:
+        tally.fail(template_id, str(error))
+        return str(error) if is_locked(error) else ""
+    return ""
 
 
 async def _promote(run: MigrationRun, writer: DefinitionWriter, template_id: str, tally: _Tally) -> None:

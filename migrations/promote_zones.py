@@ -5,17 +5,20 @@ No byte is lost and two sessions are never mixed.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
+from migrations.legacy_json import high_water_mark
 from migrations.records import CopyAction
 from migrations.sources import SessionStore
 from store.engine import Change, CompleteSession, MoveSession
-from store.limits import MIB
+from store.errors import StorageDamagedError
+from store.limits import MIB, Limits
 from store.records import FileStat, ZoneStat
-from store.zones import OUTPUT_FILE, Zone, agent_archive_zone
+from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
 
 _COMPARE_BYTES: Final = MIB
 
@@ -94,7 +97,8 @@ async def _plan_meeting(store: SessionStore, plan: MovePlan, source: ZoneStat, t
     is_archive = target.zone.archived_at_ms is not None
     missing = tuple(each.name for each in comparisons if each.action is CopyAction.COPY)
     if source.size_bytes == 0 or all(each.has_it_already or each.name in missing for each in comparisons):
-        plan.add(CompleteSession(source.zone, target.zone, missing), archive=is_archive)
+        mark = await _mark_of_completed(store, source, target, missing)
+        plan.add(CompleteSession(source.zone, target.zone, missing, mark), archive=is_archive)
         return
     conflicts = [each.name for each in comparisons if each.action is CopyAction.CONFLICT]
     if conflicts:
@@ -106,6 +110,25 @@ async def _plan_meeting(store: SessionStore, plan: MovePlan, source: ZoneStat, t
         plan.add(MoveSession(source.zone, target.zone), archive=False)
     else:
         _plan_archive_of(plan, source, target.zone.definition_id)
+
+
+async def _mark_of_completed(
+    store: SessionStore, source: ZoneStat, target: ZoneStat, missing: tuple[str, ...]
+) -> int | None:
+    """Read the mark of the snapshot that a completed session has: only now do snapshot and output come together."""
+    if SNAPSHOT_FILE not in missing and OUTPUT_FILE not in missing:
+        return None
+    holder = source if SNAPSHOT_FILE in missing else target
+    size_bytes = next((file.size_bytes for file in holder.files if file.name == SNAPSHOT_FILE), 0)
+    if size_bytes > Limits().snapshot_bytes_max:
+        return None
+    content = bytearray()
+    try:
+        while chunk := await store.read_bytes(holder.zone, SNAPSHOT_FILE, len(content), _COMPARE_BYTES):
+            content += chunk
+    except StorageDamagedError:
+        return None  # it moves as it is, for a backup to mend
+    return await asyncio.to_thread(high_water_mark, bytes(content))
 
 
 def _plan_archive_of(plan: MovePlan, session: ZoneStat, definition_id: str) -> None:

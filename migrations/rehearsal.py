@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from migrations.sources import SessionStore
 from store.engine import Change, CompleteSession, ImportSession, MoveSession, Outcome
 from store.errors import ZoneNotFoundError
+from store.limits import TIME_MS_MAX
 from store.records import FileStat, ImportFile, ZoneStat
 from store.zones import Zone, agent_archive_zone
 
@@ -157,9 +158,18 @@ class Rehearsal:
 
     async def _free(self, zone: Zone) -> Zone:
         """Return the archive's name or the next free one; a current zone must have no content."""
-        while zone.archived_at_ms is not None and await self._session(zone) is not None:
-            zone = agent_archive_zone(zone.definition_id, zone.archived_at_ms + 1)
+        if zone.archived_at_ms is not None:
+            return await self._free_archive(zone.definition_id, zone.archived_at_ms)
         session = await self._session(zone)
         if session is not None and session.stat.size_bytes:
             raise ValueError(f"{zone} has content already")
+        return zone
+
+    async def _free_archive(self, definition_id: str, wanted_ms: int) -> Zone:
+        """Name the archive of that time, or of the next free millisecond. Before it only where time itself ends."""
+        at_ms, step = min(wanted_ms, TIME_MS_MAX), 1
+        while await self._session(zone := agent_archive_zone(definition_id, at_ms)) is not None:
+            if at_ms == TIME_MS_MAX:
+                step = -1
+            at_ms += step
         return zone

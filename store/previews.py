@@ -79,35 +79,42 @@ class _Node(msgspec.Struct):
 
 
 class _Block(msgspec.Struct):
-    type: str = ""
-    text: str = ""
+    """A block of Claude's content, or an item of Codex's. Of another type, its `text` may be anything."""
+
+    type: Any = None
+    text: Any = None
 
 
 class _Message(msgspec.Struct):
-    content: str | list[_Block] = ""
-
-
-class _Item(msgspec.Struct):
-    type: str = ""
-    text: str = ""
+    content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Turn(msgspec.Struct):
-    """A line of output, Claude's (`message`) or Codex's (`item`).
+    """A line of output, Claude's (`message`) or Codex's (`item`); what is not looked into may be anything.
 
     Claude's turns within a subagent name the tool call that started it: what such a turn asks was written by the agent.
+    Those with `isMeta` were put there by the program.
     """
 
-    type: str = ""
-    message: _Message | None = None
-    item: _Item | None = None
-    parent_tool_use_id: str | None = None
+    type: Any = None
+    message: msgspec.Raw = msgspec.Raw(b"null")
+    item: msgspec.Raw = msgspec.Raw(b"null")
+    parent_tool_use_id: Any = None
+    isMeta: Any = None  # noqa: N815 - the name in the output
+
+    @property
+    def typed(self) -> bool:
+        """Tell whether it may be the user's own."""
+        return self.type == "user" and not isinstance(self.parent_tool_use_id, str) and self.isMeta is not True
 
 
 _SNAPSHOT: Final = msgspec.json.Decoder(_Snapshot)
-_NODES: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NODE: Final = msgspec.json.Decoder(_Node)
 _TURN: Final = msgspec.json.Decoder(_Turn)
+_MESSAGE: Final = msgspec.json.Decoder(_Message)
+_BLOCK: Final = msgspec.json.Decoder(_Block)
+_TEXT: Final = msgspec.json.Decoder(str)
 
 
 def one_line(text: str) -> str:
@@ -134,14 +141,14 @@ def snapshot_preview(content: bytes) -> Preview:
         object with an array `nodes`.
     """
     snapshot = _decode(_SNAPSHOT, content)
-    nodes = _decode(_NODES, snapshot.nodes) if snapshot else None
+    nodes = _decode(_ARRAY, snapshot.nodes) if snapshot else None
     context = ""
     for raw in nodes or ():
         node = _decode(_NODE, raw)
         if node is None or node.type != "user_message" or not isinstance(node.message, str):
             continue
         line = one_line(node.message)
-        if line and not line.startswith(_CONTEXT):
+        if line and not node.message.startswith(_CONTEXT):
             return Preview(line, len(nodes or ()))
         context = context or line
     return Preview(context, len(nodes or ()))
@@ -150,10 +157,10 @@ def snapshot_preview(content: bytes) -> Preview:
 class OutputScanner:
     """Finds what an output shows of itself, from its bytes in chunks of any size, in order.
 
-    It is the first turn that the user typed, in Claude's form: not a tool result, and not a notice that starts
-    `[Request interrupted`. One that starts with `# Session Context` counts only where no other turn of the user
-    follows. Where there is none, it is the agent's first text, in Claude's form or Codex's. Lines that cannot be read
-    are skipped.
+    It is the first turn that the user typed, in Claude's form: not a tool result, not the program's own (`isMeta`), and
+    not a notice that starts `[Request interrupted`. One that starts with `# Session Context` counts only where no other
+    turn of the user follows. Where there is none, it is the agent's first text, in Claude's form or Codex's. Lines that
+    cannot be read are skipped.
 
     Holds one unfinished line of at most `LINE_BYTES_MAX` bytes.
     """
@@ -206,27 +213,36 @@ class OutputScanner:
                 self._consider(turn)
 
     def _consider(self, turn: _Turn) -> None:
-        if turn.type == "user" and turn.parent_tool_use_id is None:
-            for line in _texts(turn):
-                if line.startswith(_INTERRUPTED):
+        if turn.typed:
+            for text in _texts(turn.message):
+                line = one_line(text)
+                if not line or line.startswith(_INTERRUPTED):
                     continue
-                if not line.startswith(_CONTEXT):
+                if not text.startswith(_CONTEXT):
                     self._typed = line
                     return
                 self._context = self._context or line
-        elif turn.type in {"assistant", "item.completed"} and not self._agent_text:
-            self._agent_text = next(iter(_texts(turn)), "")
+        elif turn.type == "assistant" and not self._agent_text:
+            self._agent_text = next(filter(None, map(one_line, _texts(turn.message))), "")
+        elif turn.type == "item.completed" and not self._agent_text:
+            self._agent_text = one_line(_text_of(turn.item, "agent_message"))
         if self._context or self._agent_text:
             self._candidates = _USER_TURN
 
 
-def _texts(turn: _Turn) -> list[str]:
-    """Return the texts of a turn that are not blank, each on one line. A tool result is a block of another type."""
-    content: str | list[_Block] = turn.message.content if turn.message else ""
-    if turn.type == "item.completed":
-        content = turn.item.text if turn.item and turn.item.type == "agent_message" else ""
-    texts = [content] if isinstance(content, str) else [block.text for block in content if block.type == "text"]
-    return [line for text in texts if (line := one_line(text))]
+def _texts(message: msgspec.Raw) -> list[str]:
+    """Return the texts of Claude's message. A tool result is a block of another type."""
+    found = _decode(_MESSAGE, message)
+    if found is None:
+        return []
+    text = _decode(_TEXT, found.content)
+    return [_text_of(block, "text") for block in _decode(_ARRAY, found.content) or ()] if text is None else [text]
+
+
+def _text_of(block: msgspec.Raw, block_type: str) -> str:
+    """Return the text of a block of that type, "" where it is of another or has none."""
+    found = _decode(_BLOCK, block)
+    return found.text if found and found.type == block_type and isinstance(found.text, str) else ""
 
 
 def _decode(decoder: msgspec.json.Decoder[_Decoded], data: bytes | msgspec.Raw) -> _Decoded | None:

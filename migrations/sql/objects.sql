@@ -23,8 +23,8 @@ SELECT CAST(instance_name AS TEXT) FROM db_agent_instances
 WHERE definition_id = :template_id AND {visible} ORDER BY {started_at} DESC, id DESC;
 
 -- name: slug_taken
--- Whether a definition has that slug.
-SELECT 1 FROM db_agent_definitions WHERE slug = :slug;
+-- Whether a definition has that slug, in letters of either case: the index that keeps slugs unique may not tell them apart.
+SELECT 1 FROM db_agent_definitions WHERE slug = :slug COLLATE NOCASE;
 
 -- name: copy_definition
 -- The user's definition is made from the template. What is not named gets its column's default.
@@ -39,6 +39,14 @@ ON CONFLICT DO NOTHING;
 -- The template's skills are copied.
 INSERT INTO db_agent_skills ({names}) SELECT {values} FROM db_agent_skills WHERE agent_id = :template_id
 ON CONFLICT DO NOTHING;
+
+-- name: count_content
+-- How many texts a template has.
+SELECT count(*) FROM db_agent_content WHERE agent_id = :template_id;
+
+-- name: count_skills
+-- How many skills a template has.
+SELECT count(*) FROM db_agent_skills WHERE agent_id = :template_id;
 
 -- name: repoint_instances
 -- The template's instances become the user's.

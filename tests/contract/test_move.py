@@ -196,6 +196,20 @@ async def test_covers_line_comes_where_the_target_has_none(
     assert (await store.sessions.mount(OTHER)).covers_line == kept
 
 
+@pytest.mark.parametrize(
+    ("mark", "covers", "target_covers", "kept"),
+    [(2, None, None, 2), (3, None, None, None), (-1, None, None, None), (2, 1, None, 1), (2, None, 0, 0)],
+)
+async def test_a_mark_that_comes_with_the_completion_is_held_against_the_completed_output(
+    store: OpenStore, mark: int, covers: int | None, target_covers: int | None, kept: int | None
+) -> None:
+    """It is dropped where it lies beyond the output that the target has then, and one that either session had wins."""
+    await take_over(store, HERE, {"output": b"a\nb\n"}, covers)
+    await take_over(store, THERE, {"output.state.json": b"{}"}, target_covers)
+    await store.writer.submit(CompleteSession(HERE, THERE, ("output",), mark))
+    assert (await store.sessions.mount(OTHER)).covers_line == kept
+
+
 async def test_a_file_the_target_has_is_refused(store: OpenStore) -> None:
     """Files named must not exist in the target: nothing of the change is done, the earlier names included."""
     await take_over(store, HERE, FILES)

@@ -50,7 +50,6 @@ async def test_data_may_be_blob_or_text_and_one_bad_row_is_one_failure(data_dir:
     with LegacyDir(data_dir) as legacy:
         legacy.raw_block("blob", good.encode())
         legacy.raw_block("not json", b"{")
-        legacy.raw_block("not utf-8", b'{"meta":"\xff"}')
         legacy.raw_block("deep", b"[" * 100_000)
         legacy.raw_block("nothing", b"")
         legacy.raw_block("text", good)
@@ -58,12 +57,32 @@ async def test_data_may_be_blob_or_text_and_one_bad_row_is_one_failure(data_dir:
             legacy.session(oid, oid)
     migration = await open_store()
     run = await migration.run()
-    assert (run.blocks.blocks_scanned, run.blocks.archives_written, run.blocks.failures) == (2, 2, 4)
-    assert set(run.failures) == {"block:not json", "block:not utf-8", "block:deep", "block:nothing"}
+    assert (run.blocks.blocks_scanned, run.blocks.archives_written, run.blocks.failures) == (2, 2, 3)
+    assert set(run.failures) == {"block:not json", "block:deep", "block:nothing"}
     assert run.outcomes[0] == "done with failures"
     assert set(json.loads((data_dir / "migration_agent_zones_v1.flag").read_bytes())["failures"]) == set(run.failures)
     again = await migration.run()
-    assert (again.blocks.archives_already_present, again.blocks.failures) == (2, 4)
+    assert (again.blocks.archives_already_present, again.blocks.failures) == (2, 3)
+
+
+async def test_what_else_a_row_holds_does_not_hide_its_agent(data_dir: Path, open_store: Open) -> None:
+    """Bad UTF-8, a number of any length or half a surrogate pair elsewhere; an id that is bad itself is just invalid."""
+    shown = b'"view":"agent","agentId":"%s"'
+    rows = {
+        "utf-8": b'{"meta":{"agentName":"\xff",' + shown % b"utf-8" + b'},"x":"\xed\xa0\x80"}',
+        "number": b'{"x":' + b"9" * 5_000 + b',"meta":{"n":' + b"9" * 5_000 + b"," + shown % b"number" + b"}}",
+        "mark": b"\xef\xbb\xbf" + b'{"meta":{' + shown % b"mark" + b"}}",
+        "bad id": b'{"meta":{' + shown % b"\xff" + b"}}",
+        "bad meta": b'{"meta":"\xff"}',
+    }
+    with LegacyDir(data_dir) as legacy:
+        for oid, data in rows.items():
+            legacy.raw_block(oid, data)
+            legacy.session(oid, oid)
+    migration = await open_store()
+    run = await migration.run()
+    assert (run.blocks.blocks_scanned, run.failures) == (3, {})
+    assert {name.split(":")[1] for name in await migration.zones()} == {"utf-8", "number", "mark"}
 
 
 async def test_a_block_without_a_snapshot_or_with_an_empty_one_is_skipped(data_dir: Path, open_store: Open) -> None:
@@ -242,6 +261,20 @@ async def test_databases_are_looked_for_in_db_then_beside_it(data_dir: Path, ope
     migration = await open_store()
     await migration.run()
     assert {re.sub(r"\d+", "", name) for name in await migration.zones()} == {"agent:x:current", "agent:x:archive:"}
+
+
+async def test_an_empty_file_is_as_good_as_none(data_dir: Path, open_store: Open) -> None:
+    """It hides no database beside it, no marker is written for it, and what comes later is found."""
+    (data_dir / "db").mkdir()
+    for name in ("objects.db", "filestore.db"):
+        (data_dir / "db" / name).touch()
+    migration = await open_store()
+    assert (await migration.run()).outcomes == ("nothing to migrate", "nothing to migrate")
+    assert names_in(data_dir) == {"db"}
+    with LegacyDir(data_dir, folder="") as legacy:
+        legacy.block("b", "x")
+        legacy.session("b", "b")
+    assert (await migration.run()).blocks.archives_written == 1
 
 
 async def test_blocks_without_a_filestore_are_skipped(data_dir: Path, open_store: Open) -> None:

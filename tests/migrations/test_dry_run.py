@@ -9,6 +9,7 @@ import pytest
 
 from migrations import MIGRATION_MARKER_V1, MigrationFailedError
 from store.engine import AppendOutput, WriteState
+from store.limits import TIME_MS_MAX
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.legacy_dirs import BEGINNING_MS, LegacyDir
 from tests.migrations.conftest import NOW_MS, Migration, Open, names_in, opened, tree
@@ -104,6 +105,20 @@ async def test_copies_do_not_stay(
         await migration.plan()
     assert names_in(temporary) == set()
     assert names_in(data_dir) == {"db"}
+
+
+async def test_the_end_of_time_is_rehearsed(data_dir: Path, open_store: Open) -> None:
+    """Where there is no later millisecond the dry run counts on the one before, as the run does."""
+    with LegacyDir(data_dir) as legacy:
+        for zone in ("current", f"archive:{TIME_MS_MAX}"):
+            legacy.file(f"agent:a:{zone}", "output.state.json", zone.encode(), modified=TIME_MS_MAX)
+        for oid in ("1", "2"):
+            legacy.block(oid, "a")
+            legacy.file(oid, "output.state.json", oid.encode(), created=TIME_MS_MAX)
+    migration = await open_store()
+    plan, run = await migration.plan(), await migration.run()
+    assert (plan.blocks, plan.templates, plan.failures) == (run.blocks, run.templates, run.failures)
+    assert (run.blocks.zones_adopted, run.blocks.archives_written, run.failures) == (2, 2, {})
 
 
 async def test_archives_that_meet_are_rehearsed(data_dir: Path, open_store: Open) -> None:

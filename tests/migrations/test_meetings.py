@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 from migrations import CopyAction
 from migrations.promote_zones import action_by_time, compare_sessions
 from migrations.records import promoted_id
-from store.engine import CompleteSession, ImportSession
+from store.engine import AppendOutput, CompleteSession, ImportSession
+from store.errors import StorageDamagedError
 from store.records import ImportFile
-from store.zones import Zone
-from tests.legacy_dirs import LegacyDir
-from tests.migrations.conftest import Files, Migration, Open
+from store.zones import Zone, agent_current_zone
+from tests.legacy_dirs import LegacyDir, output, snapshot
+from tests.migrations.conftest import NOW_MS, Files, Migration, Open
 
 NEW = promoted_id("t")
 STATE, OUTPUT = "output.state.json", "output"
@@ -249,6 +250,56 @@ async def test_covers_line_comes_with_what_completes_a_session(migration: Migrat
     await store(migration, zones_of("t", current={STATE: (b"{}", 5)}), zones_of(NEW, current={OUTPUT: (b"1\n", 5)}))
     await promoted(migration)
     assert await migration.covers_line(f"agent:{NEW}:current") == 0
+
+
+@pytest.mark.parametrize(("mark", "covers"), [(0, 0), (2, 2), (3, 3), (4, None)])
+@pytest.mark.parametrize("template_has", [STATE, OUTPUT])
+async def test_the_mark_of_a_snapshot_counts_once_its_output_is_there(
+    data_dir: Path, open_store: Open, template_has: str, mark: int, covers: int | None
+) -> None:
+    """Snapshot and output of a session half moved come together in its completion, whichever of them had moved."""
+    with LegacyDir(data_dir) as legacy:
+        legacy.template("t")
+        for zone in ("current", "archive:5"):
+            for name, content in ((STATE, snapshot("x", mark)), (OUTPUT, output("x", 3))):
+                legacy.file(f"agent:{'t' if name == template_has else NEW}:{zone}", name, content)
+    migration = await open_store()
+    plan, run = await migration.plan(), await migration.run()
+    assert (plan.templates, run.templates.archives_moved, run.failures) == (run.templates, 1, {})
+    assert set(await migration.zones()) == {f"agent:{NEW}:current", f"agent:{NEW}:archive:5"}
+    assert await migration.covers_line(f"agent:{NEW}:current") == covers
+    assert await migration.covers_line(f"agent:{NEW}:archive:5") == covers
+
+
+async def test_a_damaged_snapshot_completes_a_session_without_its_mark(
+    migration: Migration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a backup may mend moves as it is: it does not keep its template from being promoted."""
+    state: Files = {STATE: (snapshot("x", 1), 5)}
+    await store(migration, zones_of("t", a5=state), zones_of(NEW, a5={OUTPUT: (b"1\n2\n", 5)}))
+
+    async def damaged(zone: Zone, name: str, *_: int) -> bytes:
+        raise StorageDamagedError(f"{zone}, {name}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(migration.engine, "read_bytes", damaged)
+        assert (await migration.run()).templates.templates_promoted == 1
+    assert await migration.zones() == {f"agent:{NEW}:archive:5": {**state, OUTPUT: (b"1\n2\n", 5)}}
+
+
+async def test_a_mark_without_an_output_hides_no_line_that_comes_later(data_dir: Path, open_store: Open) -> None:
+    """A session that has no output by the time it is complete begins at its first line."""
+    with LegacyDir(data_dir) as legacy:
+        legacy.template("t")
+        legacy.file("agent:t:current", STATE, snapshot("x", 2))
+        legacy.file(f"agent:{NEW}:current", "notes", b"x")
+    migration = await open_store()
+    assert (await migration.run()).templates.templates_promoted == 1
+    current = agent_current_zone(NEW)
+    await migration.engine.apply([AppendOutput(current, b"first\nsecond\nthird\n", NOW_MS)])
+    mount = await migration.engine.mount(current, 10, 1_000)
+    assert mount is not None
+    assert (mount.covers_line, mount.output.lines) == (None, ["first", "second", "third"])
 
 
 async def test_a_move_that_the_store_refuses_is_that_templates_failure(

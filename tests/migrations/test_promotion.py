@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from migrations import PROMOTE_TEMPLATE_SESSIONS_V1, Progress, run_migrations
 from migrations.legacy_definitions import COPIED_COLUMNS, is_blank_name, slug_of
 from migrations.records import promoted_id
 from store.engine import AppendOutput, WriteState
 from store.limits import DEFINITION_ID_CHARACTERS_MAX
 from store.zones import agent_current_zone
 from tests.legacy_dirs import LATER_DEFINITION_COLUMNS, MAY_2026_DEFINITION_COLUMNS, LegacyDir
-from tests.migrations.conftest import NOW_MS, Open, rows
+from tests.migrations.conftest import BUSY_MS, NOW_MS, Open, rows
 
 DEFAULTS = {
     "working_directory": "",
@@ -90,18 +91,6 @@ async def test_only_columns_that_the_table_has_are_named(
     assert made["created_at"] == NOW_MS
     if "container_volumes" in later:
         assert (made["container_volumes"], made["user_hidden"]) == ("1", 0)
-
-
-async def test_a_table_of_hardly_any_columns_is_enough(data_dir: Path, open_store: Open) -> None:
-    """Id, name and `is_seeded` are what promotion cannot do without."""
-    columns = {"ID": "TEXT PRIMARY KEY", "Name": "TEXT", "is_seeded": "INTEGER", "other": "TEXT DEFAULT 'default'"}
-    with LegacyDir(data_dir, definition_columns=columns) as legacy:
-        legacy.objects.execute("INSERT INTO db_agent_definitions VALUES ('t', 'T', 1, 'own')")
-        legacy.session("agent:t:current", "t")
-    migration = await open_store()
-    assert (await migration.run()).templates.templates_promoted == 1
-    found = ask(data_dir, "SELECT * FROM db_agent_definitions ORDER BY id")
-    assert found == [("t", "T", 1, "own"), ("template-promote-v1-t", "T", 0, "default")]
 
 
 @pytest.mark.parametrize(
@@ -197,18 +186,6 @@ async def test_content_and_skills_are_copied_with_ids_of_their_own(data_dir: Pat
     assert ask(data_dir, "SELECT count(*) FROM db_agent_history") == [(1,)]
 
 
-async def test_skills_that_sqlite_numbers_get_their_numbers_from_it(data_dir: Path, open_store: Open) -> None:
-    """An INTEGER PRIMARY KEY is not given a UUID."""
-    with LegacyDir(data_dir, without_tables=("db_agent_skills", "db_agent_content")) as legacy:
-        legacy.template("t")
-        legacy.session("agent:t:current", "t")
-        legacy.objects.execute("CREATE TABLE db_agent_skills (id INTEGER PRIMARY KEY, agent_id TEXT, name TEXT)")
-        legacy.objects.execute("INSERT INTO db_agent_skills VALUES (41, 't', 'skill')")
-    migration = await open_store()
-    assert (await migration.run()).templates.templates_promoted == 1
-    assert ask(data_dir, "SELECT id, name FROM db_agent_skills WHERE agent_id <> 't'") == [(42, "skill")]
-
-
 async def test_an_existing_definition_is_used_as_it_is(data_dir: Path, open_store: Open) -> None:
     """Neither its columns nor its texts are touched, whatever the user made of them."""
     new = promoted_id("t")
@@ -298,6 +275,28 @@ async def test_a_locked_objects_db_leaves_the_template_for_the_next_start(data_d
     assert (run.templates.templates_scanned, run.templates.failures) == (1, 1)
     assert set(await migration.zones()) == {"agent:t:current"}
     assert (await migration.run()).templates.templates_promoted == 1
+
+
+async def test_a_lock_is_waited_for_once(data_dir: Path, open_store: Open) -> None:
+    """What is locked for one template is locked for the others: they fail at once, even where the lock has just gone."""
+    with LegacyDir(data_dir) as legacy:
+        for template in ("a", "b", "c"):
+            legacy.template(template)
+            legacy.session(f"agent:{template}:current", template)
+    migration = await open_store()
+    with closing(sqlite3.connect(data_dir / "db" / "objects.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def release(progress: Progress) -> None:
+            if progress == Progress(PROMOTE_TEMPLATE_SESSIONS_V1, 1, 3):
+                other.execute("ROLLBACK")
+
+        reports = await run_migrations(
+            data_dir, migration.engine, now_ms=lambda: NOW_MS, progress=release, stop=lambda: False, busy_ms=BUSY_MS
+        )
+        assert not other.in_transaction
+    assert [what for what, why in reports[1].failures if "locked" in why] == ["a", "b", "c"]
+    assert (await migration.run()).templates.templates_promoted == 3
 
 
 async def test_a_lock_that_keeps_us_from_reading_is_a_failure_too(data_dir: Path, open_store: Open) -> None:

@@ -69,6 +69,9 @@ async def test_what_is_stored_within_the_size_counts(
     ("opts", "content"),
     [
         ('{"circular":true,"maxsize":4}', b"6789"),
+        ('{"circular":true,"maxsize":4.0}', b"6789"),
+        ('{"circular":true,"maxsize":4.5}', b"0123456789"),
+        ('{"circular":true,"maxsize":1e400}', b"0123456789"),
         ('{"circular":true,"maxsize":100}', b"0123456789"),
         ('{"circular":false,"maxsize":4}', b"0123456789"),
         ('{"circular":true,"maxsize":0}', b"0123456789"),
