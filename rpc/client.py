@@ -30,6 +30,10 @@ class TransportError(ConnectionError):
         self.status = status
 
 
+class UnreachableError(TransportError):
+    """Nobody listens at the daemon's address."""
+
+
 class Client:
     """Calls methods of one daemon; an async context manager.
 
@@ -62,12 +66,12 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def call(self, method: str, params: dict[str, Any] | list[Any] | None = None) -> Any:
+    async def call(self, method: str, params: dict[str, Any] | list[Any] | orjson.Fragment | None = None) -> Any:
         """Call a method and return its result.
 
         Args:
             method: its name.
-            params: by name or by position; None for none.
+            params: by name or by position; None for none. A fragment, which must be JSON, is sent as it is.
 
         Raises:
             RpcError: the daemon answered with an error.
@@ -89,8 +93,11 @@ class Client:
         try:
             async with self._session.post(self._url, data=io.BytesIO(body), headers=self._headers) as response:
                 status, answer = response.status, await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise UnreachableError(f"cannot reach the daemon: {error}") from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"cannot reach the daemon: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise TransportError(f"the daemon broke off, or did not answer: {reason}") from error
         return _decoded(status, answer)
 
 

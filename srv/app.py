@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import os
 import resource
+import select
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -49,6 +50,9 @@ from store.writer import Writer
 
 SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
 """The one table of settings, whole: `srv/config.py` may not know `store`."""
+
+ACCEPT_TURNS_MAX: Final = 100
+"""Turns of the event loop for which a stop goes on accepting; one takes all that wait, the others who come meanwhile."""
 
 ANSWER_SECONDS_MAX: Final = 2.5
 """How long a stop waits for the answers to what has arrived, before it lets the writer refuse the rest."""
@@ -95,10 +99,21 @@ async def open_store(data_dir: Path) -> Engine:
     try:
         path.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
         return await open_sqlite(path)
-    except (StoreRefusedError, StoreError) as error:
+    except StoreRefusedError as error:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
+    except StoreError as error:
+        raise StartFailedError(Exit.STORE_REFUSED, _unusable(path, error)) from error
     except OSError as error:
         raise StartFailedError(Exit.WRONG_USAGE, f"{path.parent} cannot be used: {error.strerror}") from error
+
+
+def _unusable(path: Path, error: StoreError) -> str:
+    """Say which store cannot be opened, why, and what to do."""
+    if path.is_dir():
+        return f"the store {path} is a directory, not a file; move it away and start again"
+    if getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"the store {path} is in use: another program holds it; close that and start again"
+    return f"the store {path} cannot be opened: {error}. {error.hint}"
 
 
 def _store_path(data_dir: Path) -> Path:
@@ -238,10 +253,13 @@ class Daemon:
             await self._listen(service, listeners)
             await self._stop.wait()
         finally:
+            await _accept_all(listeners)
             for listener in listeners:
                 listener.close()
             service.begin_to_stop()
+            _log.info("listening_no_more")
             await _wait_at_most(ANSWER_SECONDS_MAX, service.answered())
+            service.refuse_all()
             await writer.drain()
             await _wait_at_most(FLUSH_SECONDS_MAX, service.answered())
             await service.close(FLUSH_SECONDS_MAX)
@@ -286,6 +304,21 @@ class Daemon:
         self._data_dir.remove_run_files()
         if self._unix is not None:
             self._unix.remove()
+
+
+async def _accept_all(listeners: Sequence[asyncio.Server]) -> None:
+    """Accept who has connected already: closing a listener resets those that still wait to be accepted."""
+    waiting = select.poll()
+    for listener in listeners:
+        for each in listener.sockets:
+            waiting.register(each.fileno(), select.POLLIN)
+    for _ in range(ACCEPT_TURNS_MAX):
+        if not waiting.poll(0):
+            break
+        await asyncio.sleep(0)
+    # A connection is made known two turns of the loop after it was accepted.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def _wait_at_most(seconds: float, work: Awaitable[None]) -> None:

@@ -18,20 +18,24 @@ from aiohttp import hdrs
 from multidict import CIMultiDictProxy, istr
 
 X_AUTH_KEY: Final = istr("X-AuthKey")
+RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
 _BEARER: Final = b"bearer "
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request is not let in, or not served: the HTTP status and the sentence for the caller."""
+    """A request is not let in, or not served: the HTTP status, the sentence for the caller, and further header lines."""
 
     status: HTTPStatus
     reason: str
+    headers: bytes = b""
 
 
 NO_TOKEN: Final = Refusal(
-    HTTPStatus.UNAUTHORIZED, "show the token of this daemon as 'Authorization: Bearer TOKEN' or 'X-AuthKey: TOKEN'"
+    HTTPStatus.UNAUTHORIZED,
+    "show the token of this daemon as 'Authorization: Bearer TOKEN' or 'X-AuthKey: TOKEN'",
+    b"WWW-Authenticate: Bearer\r\n",
 )
 WRONG_HOST: Final = Refusal(
     HTTPStatus.FORBIDDEN, "the Host header must be a loopback address or localhost, with our port"
@@ -81,7 +85,7 @@ class Door:
             hosts = headers.getall(hdrs.HOST, ())
             if len(hosts) != 1:
                 return HOST_COUNT
-            if hosts[0] not in self._hosts:
+            if hosts[0].lower() not in self._hosts:  # names of hosts are the same in any case
                 return WRONG_HOST
         origins = headers.getall(hdrs.ORIGIN, ())
         if origins and (len(origins) > 1 or origins[0] not in self._origins):

@@ -5,68 +5,97 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import orjson
 
-from rpc.client import Client, TransportError
+from rpc.client import Client, TransportError, UnreachableError
 from rpc.errors import RpcError
 from srv.config import Settings
-from srv.data_dir import DataDir
+from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from srv.exits import Exit, StartFailedError
+from srv.logs import escaped
+from srv.output import write_out
 
 
 def status(options: argparse.Namespace, settings: Settings) -> int:
     """Show the result of `srv:status`, as a table or as JSON."""
     result = _call(settings, "srv:status", None)
     if options.json:
-        _print_json(result)
+        write_out(_json(result))
         return Exit.STOPPED
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in _rows("", result):
-        table.add_row(Text(name, style="dim"), Text(value))
-    Console().print(table)
+    migrations = result.pop("migrations", {})
+    lines = _table("", list(_rows("", result)))
+    for name, facts in migrations.items():
+        lines += [
+            "",
+            f"{escaped(name)}: {escaped(str(facts.pop('outcome', '')))}",
+            *_table("  ", list(_rows("", facts))),
+        ]
+    # Never cut to the width of a terminal: what does not fit is wrapped by it, and stays whole for whoever copies it.
+    write_out("\n".join(lines))
     return Exit.STOPPED
 
 
 def call(options: argparse.Namespace, settings: Settings) -> int:
     """Call a method and print its result as JSON."""
-    text = sys.stdin.read() if options.params == "-" else options.params
-    params = None
-    if text is not None:
-        try:
-            params = json.loads(text)
-        except ValueError as error:
-            raise StartFailedError(Exit.WRONG_USAGE, f"PARAMS is not JSON: {error}") from error
-        if not isinstance(params, (dict, list)):
-            raise StartFailedError(Exit.WRONG_USAGE, "PARAMS must be a JSON object or array")
-    _print_json(_call(settings, options.method, params))
+    try:
+        options.method.encode()
+    except UnicodeEncodeError as error:
+        raise StartFailedError(Exit.WRONG_USAGE, "METHOD is not UTF-8") from error
+    params = None if options.params is None else _checked(_given(options.params))
+    write_out(_json(_call(settings, options.method, params)))
     return Exit.STOPPED
 
 
-def _call(settings: Settings, method: str, params: Any) -> Any:
+def _given(params: str) -> bytes:
+    """Return PARAMS as typed, to the byte."""
+    if params != "-":
+        return os.fsencode(params)
+    if sys.stdin is None:
+        raise StartFailedError(Exit.WRONG_USAGE, "PARAMS cannot be read: there is no standard input")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise StartFailedError(Exit.WRONG_USAGE, f"PARAMS cannot be read: {error.strerror}") from error
+
+
+def _checked(params: bytes) -> orjson.Fragment:
+    """Refuse what the daemon would not take for JSON. What it takes is sent as typed, so that numbers keep their digits."""
+    try:
+        decoded = orjson.loads(params)
+    except orjson.JSONDecodeError as error:
+        raise StartFailedError(Exit.WRONG_USAGE, f"PARAMS is not JSON: {escaped(str(error))}") from error
+    if not isinstance(decoded, (dict, list)):
+        raise StartFailedError(Exit.WRONG_USAGE, "PARAMS must be a JSON object or array")
+    return orjson.Fragment(params)
+
+
+def _call(settings: Settings, method: str, params: orjson.Fragment | None) -> Any:
     try:
         return asyncio.run(_call_running(settings, method, params))
     except RpcError as error:
+        word = str(error.word or error.code)
+        sentence = error.message if error.message.startswith(f"{word}: ") else f"{word}: {error.message}"
         hint = f"\n{error.hint}" if error.hint else ""
-        raise StartFailedError(Exit.FAILED, f"{error.word or error.code}: {error.message}{hint}") from error
+        raise StartFailedError(Exit.FAILED, escaped(sentence) + hint) from error
+    except UnreachableError as error:
+        raise StartFailedError(Exit.FAILED, _nobody(settings)) from error
     except TransportError as error:
-        reason = _nobody(settings) if error.status is None else str(error)
-        raise StartFailedError(Exit.FAILED, reason) from error
+        raise StartFailedError(Exit.FAILED, escaped(str(error))) from error
 
 
-async def _call_running(settings: Settings, method: str, params: Any) -> Any:
+async def _call_running(settings: Settings, method: str, params: orjson.Fragment | None) -> Any:
     facts = _facts(settings)
     unix_socket = facts["unix_socket"]
     token = settings.token
-    if token is None and facts["token_file"] is not None:
-        token = _read(Path(facts["token_file"]), settings).strip()
+    if token is None and unix_socket is None and facts["token_file"] is not None:
+        token = _token(Path(facts["token_file"]), settings)
     if token is None and unix_socket is None:
         raise StartFailedError(
             Exit.FAILED, "the daemon was given its token by its parent: set ZONEKEEPER_TOKEN to that token"
@@ -86,22 +115,50 @@ def _facts(settings: Settings) -> dict[str, Any]:
     return facts
 
 
+def _token(path: Path, settings: Settings) -> str:
+    if not path.exists() and _is_running(settings.data_dir):
+        raise StartFailedError(
+            Exit.FAILED,
+            f"a daemon runs on {settings.data_dir}, but its token file {path} is missing; "
+            "start the daemon again, which makes a new one",
+        )
+    return _read(path, settings).strip()
+
+
+def _is_running(data_dir: Path) -> bool:
+    held = DataDir(data_dir)
+    try:
+        held.lock_without_a_trace()
+    except DataDirInUseError:
+        return True
+    except DataDirError:
+        return False
+    held.release()
+    return False
+
+
 def _read(path: Path, settings: Settings) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StartFailedError(Exit.FAILED, _nobody(settings)) from error
     except OSError as error:
         raise StartFailedError(Exit.FAILED, f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StartFailedError(Exit.FAILED, f"{path} cannot be understood") from error
 
 
 def _nobody(settings: Settings) -> str:
     return f"no daemon runs on {settings.data_dir}; start one with: zonekeeper serve --data-dir {settings.data_dir}"
 
 
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-    sys.stdout.flush()
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _table(indent: str, rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{indent}{escaped(name):<{width}}  {escaped(value)}" for name, value in rows]
 
 
 def _rows(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
+import struct
+import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.streams import StreamReader
 from aiohttp.web_request import BaseRequest
 
 from srv import replies
-from srv.auth import is_same_user
+from srv.auth import RETRY_SHORTLY, is_same_user
 
 CONNECTIONS_MAX: Final = 1_000
 """A dozen panes need a dozen; the bound keeps open files and read buffers finite."""
 
 IDLE_SECONDS_MAX: Final = 75
-"""How long a connection may stay without a whole request head: longer than clients keep theirs in a pool."""
+"""How long a connection may stay without a further request: longer than clients keep theirs in a pool."""
+
+FIRST_HEAD_SECONDS_MAX: Final = 10
+"""How long a new connection may stay without its first whole request head: whoever connects has something to say."""
+
+HALF_CLOSED_LOOK_SECONDS: Final = 0.5
+"""How often we look whether a caller that will send nothing more still waits for its answer."""
 
 LINGERING_SECONDS: Final = 2
 """How long an unwanted body is read and dropped after its refusal, so that the caller gets to read the refusal."""
 
 READ_BUFFER_BYTES: Final = 64 * 2**10
 """Read ahead per connection while nobody takes the body; twice this is the most a connection that waits can hold."""
+
+_INTERIM: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_INT: Final = struct.Struct("i")
 
 _log = structlog.get_logger()
 
@@ -37,39 +50,96 @@ class Connection(web.RequestHandler):
 
     Attributes:
         is_trusted: it came over a Unix socket from a process of our own user.
+        idle_since: when it was opened or the last whole request head came, in seconds of the event loop's clock.
     """
 
-    __slots__ = ("_link", "_owner", "is_trusted")
+    __slots__ = (
+        "_arrived_bytes",
+        "_half_closed_look",
+        "_head_timer",
+        "_is_late",
+        "_link",
+        "_newest_body",
+        "_owner",
+        "_received_bytes",
+        "_welcome",
+        "idle_since",
+        "is_trusted",
+    )
 
     def __init__(self, owner: Connections, **settings: Any) -> None:
         """Belong to the connections of a listener."""
         super().__init__(owner, **settings)
         self._owner = owner
         self._link: asyncio.Transport | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._half_closed_look: asyncio.TimerHandle | None = None
+        self._newest_body: StreamReader | None = None
+        self._received_bytes = 0
+        self._arrived_bytes: int | None = None
+        self._is_late = False
+        self._welcome = 0
         self.is_trusted = False
+        self.idle_since = self._loop.time()
 
     @property
     def has_queued(self) -> bool:
         """Tell whether another request has arrived behind the one that is being answered."""
         return bool(self._messages)
 
+    @property
+    def has_unread(self) -> bool:
+        """Tell whether something that had arrived when we began to stop has not been read yet."""
+        if self._arrived_bytes is None or self._link is None or self._link.is_closing():
+            return False
+        return self._received_bytes < self._arrived_bytes
+
+    @property
+    def ends(self) -> bool:
+        """Tell whether nothing further will be answered once all that has arrived is."""
+        return self._half_closed_look is not None or self._arrived_bytes is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no request is in progress; at most an answer waits to be taken."""
+        if self._link is None or self._link.is_closing():
+            return self._link is not None
+        return not self._messages and self._waiter is not None and not self._waiter.done()
+
+    def begin_to_stop(self) -> None:
+        """Remember how much has arrived: requests among it are welcome, later ones are not."""
+        self._arrived_bytes = self._received_bytes + self._waiting_bytes()
+        self._welcome = self._request_count
+
+    @property
+    def is_welcome(self) -> bool:
+        """Tell whether all of the request in progress had arrived when we began to stop, if we did."""
+        return self._arrived_bytes is None or self._request_count - len(self._messages) <= self._welcome
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in, or answer that there are too many."""
+        link = cast("asyncio.Transport", transport)
         if not self._owner.admit(self):
             self._force_close = True
             body = replies.json_body({"error": "too many connections; try again shortly"})
-            link = cast("asyncio.Transport", transport)
-            link.write(replies.head(HTTPStatus.SERVICE_UNAVAILABLE, len(body), keep_alive=False) + body)
+            head = replies.head(HTTPStatus.SERVICE_UNAVAILABLE, len(body), RETRY_SHORTLY, keep_alive=False)
+            link.write(head + body)
             link.close()
             return
         peer = transport.get_extra_info("socket")
         self.is_trusted = peer is not None and peer.family == socket.AF_UNIX and is_same_user(peer, os.geteuid())
-        self._link = cast("asyncio.Transport", transport)
+        self._link = link
+        self._head_timer = self._loop.call_later(FIRST_HEAD_SECONDS_MAX, self._expect_head)
         super().connection_made(transport)
+        if self._owner.is_stopping:
+            self.begin_to_stop()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and give up what is being done for it."""
         self._owner.forget(self)
+        for timer in (self._head_timer, self._half_closed_look):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,11 +147,75 @@ class Connection(web.RequestHandler):
 
         aiohttp 3.14 queues the answer to broken chunks behind the request whose body they are, which waits for that body.
         """
+        if (
+            data
+            and self._arrived_bytes is not None
+            and not self._is_late
+            and self._received_bytes >= self._arrived_bytes
+        ):
+            self._is_late = True
+            self._welcome -= self._newest_body is not None and not self._newest_body.is_eof()
+        self._received_bytes += len(data)
+        before = self._request_count
         super().data_received(data)
+        if self._request_count > before:
+            self.idle_since = self._loop.time()
+            if self._messages:
+                self._newest_body = self._messages[-1][1]
+            if not self._is_late:
+                self._welcome = self._request_count
         if self._messages and self._current_request is not None:
             body = self._current_request.content
             if not body.is_eof() and body.exception() is None:
                 body.set_exception(web.RequestPayloadError("what followed is not a body"))
+
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp never stays open, and says so in its type
+        """Close, unless something that has arrived whole is yet to be answered: `nc -N` and others end their side first."""
+        if self._force_close or self._close or not self._request_count or self.is_idle:
+            return False
+        if self._half_closed_look is not None:
+            return True
+        body = self._newest_body
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(web.RequestPayloadError("the caller has ended amid its body"))
+        self._half_closed_look = self._loop.call_later(HALF_CLOSED_LOOK_SECONDS, self._look_half_closed)
+        return True
+
+    def _look_half_closed(self) -> None:
+        """Close a half closed connection that waits for nothing, or whose caller has gone altogether.
+
+        Nothing arrives that would tell the two kinds of ending apart. A caller that is there takes an interim answer,
+        which every client of HTTP/1.1 must expect at any time; the system of one that has gone refuses it, and we find
+        that at the next look.
+        """
+        link, request = self._link, self._current_request
+        if link is None or link.is_closing():
+            return
+        if self.is_idle:
+            link.close()
+            return
+        peer = link.get_extra_info("socket")
+        if peer is None or peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            link.abort()
+            return
+        if request is not None and not request.writer.output_size and request.version[1] == 1:
+            link.write(_INTERIM)
+        self._half_closed_look = self._loop.call_later(HALF_CLOSED_LOOK_SECONDS, self._look_half_closed)
+
+    def _expect_head(self) -> None:
+        if not self._request_count:
+            self.abort()
+
+    def _waiting_bytes(self) -> int:
+        """Return how much the system holds for us that we have not read."""
+        peer = self._link.get_extra_info("socket") if self._link is not None and not self._link.is_closing() else None
+        if peer is None:
+            return 0
+        try:
+            waiting = fcntl.ioctl(peer.fileno(), termios.FIONREAD, bytes(_INT.size))
+        except OSError:
+            return 0
+        return int(_INT.unpack(waiting)[0])
 
     def abort(self) -> None:
         """End the connection, with whatever was to be sent on it."""
@@ -102,19 +236,28 @@ class Connection(web.RequestHandler):
             request.transport.write(replies.head(HTTPStatus(status), len(body), keep_alive=False) + body)
         return replies.CLOSE
 
-    def log_exception(self, *_args: Any, **_kw: Any) -> None:
-        """Log a failure of the connection, not what was on it."""
-        _log.exception("connection_failed")
+    def log_exception(self, *_args: Any, **kw: Any) -> None:
+        """Log a failure of the connection, not what was on it; a body that broke off is no failure of ours."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            _log.debug("body_broke_off")
+        else:
+            _log.exception("connection_failed")
 
 
 class Connections(web.Server):
-    """The connections of one listener."""
+    """The connections of one listener.
+
+    Attributes:
+        is_stopping: what arrives from now on is not welcome.
+    """
 
     def __init__(self, handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> None:
         """Keep the one handler of all requests."""
-        super().__init__(handler)
+        # What nobody waits for any more is not worked off. The writer completes what it has taken into a batch.
+        super().__init__(handler, handler_cancellation=True)
         self._open: set[Connection] = set()
         self._all_closed = asyncio.Event()
+        self.is_stopping = False
 
     def __call__(self) -> Connection:
         """Make the protocol of a connection that is being accepted."""
@@ -131,9 +274,14 @@ class Connections(web.Server):
         )
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection in; False where there are enough."""
+        """Count a connection in, in the place of the longest idle one where there are enough; False if none is idle."""
         if len(self._open) >= CONNECTIONS_MAX:
-            return False
+            idle = [each for each in self._open if each.is_idle]
+            if not idle:
+                return False
+            longest = min(idle, key=lambda each: each.idle_since)
+            self._open.discard(longest)
+            longest.abort()
         self._open.add(connection)
         self._all_closed.clear()
         return True
@@ -147,7 +295,13 @@ class Connections(web.Server):
     @property
     def has_queued(self) -> bool:
         """Tell whether a request has arrived whole that nobody answers yet."""
-        return any(connection.has_queued for connection in self._open)
+        return any(connection.has_queued or connection.has_unread for connection in self._open)
+
+    def begin_to_stop(self) -> None:
+        """Tell apart what has arrived by now and what comes after."""
+        self.is_stopping = True
+        for connection in self._open:
+            connection.begin_to_stop()
 
     async def close_all(self, seconds: float) -> None:
         """Close every connection; what was written has that many seconds to leave."""

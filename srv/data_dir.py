@@ -66,8 +66,12 @@ class DataDir:
         self._take(handle, fcntl.LOCK_EX)
         self._lock_handle = handle
         self._is_writable = True
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "started_at_ms": time.time_ns() // 1_000_000}).encode(), 0)
+        # The lock counts, not the name: on a full disk a daemon that only reads is better than none.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(
+                handle, json.dumps({"pid": os.getpid(), "started_at_ms": time.time_ns() // 1_000_000}).encode(), 0
+            )
 
     def lock_without_a_trace(self) -> None:
         """Hold the directory as it is: nothing is made or written, so that others see only that it is in use.
@@ -92,7 +96,8 @@ class DataDir:
         if self._lock_handle is None:
             return
         if self._is_writable:
-            os.ftruncate(self._lock_handle, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._lock_handle, 0)
         os.close(self._lock_handle)
         self._lock_handle = None
 

@@ -24,7 +24,7 @@ exit codes:
   1  a command could not do what it was asked to
   2  wrong usage, a wrong setting, or a data directory that cannot be used
   3  the data directory is in use by another daemon
-  4  the store is damaged, foreign or too new
+  4  the store is damaged, foreign, too new or held by another program
   5  a migration failed
   6  cannot listen on the port or the Unix socket"""
 

@@ -26,6 +26,7 @@ ALIVE: Final = json_body({"status": "alive"})
 _NOT_FOUND: Final = Refusal(HTTPStatus.NOT_FOUND, "nothing is here; POST /rpc is where the methods are")
 _NO_PATH: Final = Refusal(HTTPStatus.BAD_REQUEST, "the target of the request must be a path")
 _NOT_JSON: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "from a browser, Content-Type must be application/json")
+_NOT_CHUNKED: Final = Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked")
 _ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")
 
 _PREFLIGHT: Final = (
@@ -85,6 +86,7 @@ class HttpService:
         self._bodies = BodyReader(body_bytes_max)
         self._listeners: list[Connections] = []
         self._is_stopping = False
+        self._refuses_all = False
         self._answering = 0
         self._quiet = asyncio.Event()
         self._routes: dict[str, tuple[tuple[str, ...], Callable[[web.BaseRequest, bytes], Awaitable[Written]]]] = {
@@ -107,6 +109,12 @@ class HttpService:
     def begin_to_stop(self) -> None:
         """Refuse what arrives from now on; what has arrived is answered."""
         self._is_stopping = True
+        for listener in self._listeners:
+            listener.begin_to_stop()
+
+    def refuse_all(self) -> None:
+        """Refuse also what has arrived and was not taken up yet: there is no more time for it."""
+        self._refuses_all = True
 
     async def answered(self) -> None:
         """Wait until whatever has arrived whole is answered. Nobody waits for what is half sent."""
@@ -128,7 +136,8 @@ class HttpService:
         self._answering += 1
         try:
             return await self._serve(door, request)
-        except ConnectionError:
+        except ConnectionError as error:
+            _log.debug("caller_gone", reason=str(error))
             return CLOSE
         except Exception:  # noqa: BLE001 - told to the log in full, to the caller by an id only
             error_id = secrets.token_hex(8)
@@ -149,10 +158,9 @@ class HttpService:
         if origin is not None and request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers:
             return await self._preflight(request, marks)
         path = request.raw_path.partition("?")[0]
-        is_open = path == "/healthz" or (isinstance(request.protocol, Connection) and request.protocol.is_trusted)
-        if not is_open and (refusal := door.refuse_tokenless(headers)) is not None:
-            _log.info("caller_refused", reason="no token")
-            return await self._refuse(request, refusal, marks + b"WWW-Authenticate: Bearer\r\n")
+        refusal = self._refuse_caller(door, request, path)
+        if refusal is not None:
+            return await self._refuse(request, refusal, marks)
         route = self._routes.get(path)
         if route is None:
             return await self._refuse(request, _NOT_FOUND if path.startswith("/") else _NO_PATH, marks)
@@ -163,36 +171,45 @@ class HttpService:
             return await self._refuse(request, wrong_method, marks + f"Allow: {allowed}\r\n".encode())
         return await serve(request, marks)
 
+    def _refuse_caller(self, door: Door, request: web.BaseRequest, path: str) -> Refusal | None:
+        """Refuse who does not show the token, then what could be read in two ways."""
+        is_open = path == "/healthz" or (isinstance(request.protocol, Connection) and request.protocol.is_trusted)
+        if not is_open and (refusal := door.refuse_tokenless(request.headers)) is not None:
+            _log.info("caller_refused", reason="no token")
+            return refusal
+        encodings = request.headers.getall(hdrs.TRANSFER_ENCODING, None)
+        if encodings is not None and [each.lower() for each in encodings] != ["chunked"]:
+            return _NOT_CHUNKED
+        return None
+
     async def _rpc(self, request: web.BaseRequest, marks: bytes) -> Written:
         headers = request.headers
         if marks and request.content_type != "application/json":
             return await self._refuse(request, _NOT_JSON, marks)
         if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             return await self._refuse(request, _ENCODED, marks)
-        body: bytes | bytearray | Refusal | None = self._bodies.arrived(request)
+        body = self._bodies.arrived(request)
         if body is None:
             return await self._rpc_later(request, marks)
         if isinstance(body, Refusal):
             return await self._refuse(request, body, marks)
-        return await self._dispatch(request, body, marks)
+        return await self._reply_rpc(request, await self._dispatcher_for(request).answer(body), marks)
 
     async def _rpc_later(self, request: web.BaseRequest, marks: bytes) -> Written:
         """Serve a request whose body is still on its way. Until it is here, nobody who stops us waits for it."""
+        place = self._bodies.place()
         self._pause_answering()
-        has_place: bool | Refusal = False
         try:
             try:
-                has_place = await self._bodies.take_place(request)
-                body = has_place if isinstance(has_place, Refusal) else await self._bodies.read(request)
+                body = await self._bodies.read(request, place)
             finally:
                 self._answering += 1
             if isinstance(body, Refusal):
                 return await self._refuse(request, body, marks, keep_alive=False)
-            answer = await self._current_dispatcher.answer(body)
+            answer = await self._dispatcher_for(request).answer(body)
             del body
         finally:
-            if has_place is True:
-                self._bodies.leave_place()
+            place.leave()
         return await self._reply_rpc(request, answer, marks)
 
     def _pause_answering(self) -> None:
@@ -200,12 +217,12 @@ class HttpService:
         if not self._answering:
             self._quiet.set()
 
-    @property
-    def _current_dispatcher(self) -> Dispatcher:
-        return self._refuser if self._is_stopping else self._dispatcher
-
-    async def _dispatch(self, request: web.BaseRequest, body: bytes | bytearray, marks: bytes) -> Written:
-        return await self._reply_rpc(request, await self._current_dispatcher.answer(body), marks)
+    def _dispatcher_for(self, request: web.BaseRequest) -> Dispatcher:
+        if not self._is_stopping:
+            return self._dispatcher
+        connection = request.protocol
+        is_welcome = not self._refuses_all and isinstance(connection, Connection) and connection.is_welcome
+        return self._dispatcher if is_welcome else self._refuser
 
     async def _reply_rpc(self, request: web.BaseRequest, answer: Answer | None, marks: bytes) -> Written:
         if answer is None:
@@ -242,6 +259,7 @@ class HttpService:
         self, request: web.BaseRequest, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True
     ) -> Written:
         body = json_body({"error": refusal.reason})
+        headers += refusal.headers
         return await self._reply(request, refusal.status, (body,), len(body), headers, keep_alive=keep_alive)
 
     async def _fail(self, request: web.BaseRequest, error_id: str) -> Written:
@@ -260,7 +278,11 @@ class HttpService:
         *,
         keep_alive: bool = True,
     ) -> Written:
-        if self._is_stopping:
-            # A connection is kept only as long as more has arrived on it.
-            keep_alive = keep_alive and isinstance(request.protocol, Connection) and request.protocol.has_queued
+        if hdrs.TRANSFER_ENCODING in request.headers:
+            # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
+            keep_alive = False
+        connection = request.protocol
+        if isinstance(connection, Connection) and connection.ends:
+            # It is kept only as long as more has arrived on it.
+            keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
         return await reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)

@@ -6,24 +6,27 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
 from rich.progress import TaskID
 
-from migrations.records import MigrationInterruptedError, MigrationReport, Progress
+from migrations.records import MigrationInterruptedError, MigrationOutcome, MigrationReport, Progress
 from srv import app
 from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from srv.exits import Exit, StartFailedError
 from srv.health import migration_facts
 from srv.logs import configure_logs, escaped
+from srv.output import write_out
+
+_OUTCOMES: Final = {MigrationOutcome.GATED_BY_MARKER: "already done"}
+"""For people, where the word of the protocol says little to them."""
 
 
 def migrate(options: argparse.Namespace, settings: Settings) -> int:
@@ -39,9 +42,9 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
         raise StartFailedError(Exit.WRONG_USAGE, str(error)) from error
     except MigrationInterruptedError as error:
         raise StartFailedError(Exit.FAILED, "interrupted; run it again to go on where it stopped") from error
-    text = _json_report(reports) if options.json else _report(reports, is_dry_run=options.dry_run)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    write_out(
+        _json_report(reports) if options.json else _report(settings.data_dir, reports, is_dry_run=options.dry_run)
+    )
     return Exit.FAILED if any(report.failures for report in reports) else Exit.STOPPED
 
 
@@ -92,12 +95,14 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _report(reports: list[MigrationReport], *, is_dry_run: bool) -> str:
+def _report(data_dir: Path, reports: list[MigrationReport], *, is_dry_run: bool) -> str:
     lines = ["dry run: nothing was written; this is what would be done", ""] if is_dry_run else []
     for report in reports:
-        lines.append(f"{report.name}: {report.outcome}")
+        lines.append(f"{report.name}: {_OUTCOMES.get(report.outcome, report.outcome)}")
         lines += [f"  {name.replace('_', ' '):<25}{number:>9}" for name, number in asdict(report.stats).items()]
         lines += [f"  failed: {escaped(place)}: {escaped(reason)}" for place, reason in report.failures]
+    if all(report.outcome is MigrationOutcome.NOTHING_TO_MIGRATE for report in reports):
+        lines += ["", f"looked for the data of an AgentMux installation in {data_dir / 'db'} and in {data_dir}"]
     return "\n".join(lines)
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 WRITE_SECONDS_MAX: Final = 60
 """For a whole answer: on a loopback even the largest takes a second; who is slower keeps memory that others wait for."""
+
+STALL_SECONDS_MAX: Final = 10
+"""Without another byte taken: whoever takes none for so long has stopped reading."""
 
 WRITE_BYTES: Final = 256 * 2**10
 """Written in one go, before others get a turn: few calls for a large answer, a fraction of a millisecond each."""
@@ -83,10 +86,11 @@ async def reply(
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
         if request.protocol.writing_paused:
-            await _in_time(request, request.writer.drain())
+            with _Patience(transport):
+                await request.writer.drain()
     else:
         transport.write(text)
-        await _in_time(request, _write_all(request, transport, pieces))
+        await _write_all(request, transport, pieces)
     return KEEP if keep_alive else CLOSE
 
 
@@ -114,21 +118,50 @@ def _date(second: int) -> bytes:
 
 
 async def _write_all(request: web.BaseRequest, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        view = memoryview(piece)
-        for start in range(0, len(view), WRITE_BYTES):
-            if transport.is_closing():
-                raise ConnectionResetError("the caller has gone")
-            transport.write(view[start : start + WRITE_BYTES])
-            await request.writer.drain()
-            await asyncio.sleep(0)
+    with _Patience(transport) as patience:
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), WRITE_BYTES):
+                if transport.is_closing():
+                    raise ConnectionResetError("the caller has gone")
+                transport.write(view[start : start + WRITE_BYTES])
+                patience.written_bytes += len(view[start : start + WRITE_BYTES])
+                await request.writer.drain()
+                await asyncio.sleep(0)
 
 
-async def _in_time(request: web.BaseRequest, sending: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(WRITE_SECONDS_MAX):
-            await sending
-    except TimeoutError as error:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the caller takes its answer too slowly") from error
+class _Patience:
+    """Ends the connection of a caller that takes nothing of its answer for a while, or not all of it in time.
+
+    Attributes:
+        written_bytes: how much of the answer was handed to the transport.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Begin with what was handed over before."""
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + WRITE_SECONDS_MAX
+        self.written_bytes = 0
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._watch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._timer.cancel()
+
+    def _watch(self) -> None:
+        self._taken_bytes = self._taken()
+        self._timer = self._loop.call_at(min(self._deadline, self._loop.time() + STALL_SECONDS_MAX), self._look)
+
+    def _look(self) -> None:
+        if self._taken() == self._taken_bytes or self._loop.time() >= self._deadline:
+            self._transport.abort()
+        else:
+            self._watch()
+
+    def _taken(self) -> int:
+        return self.written_bytes - self._transport.get_write_buffer_size()

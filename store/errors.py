@@ -65,7 +65,9 @@ class StaleSessionError(StoreError):
     """`session_id` was given and is not that of the session. Nothing is written."""
 
     word = "STALE_SESSION"
-    hint = "It is another session by now. Mount the agent again, or list its archives, and use the session_id found there."
+    hint = (
+        "It is another session by now. Mount the agent again, or list its archives, and use the session_id found there."
+    )
 
 
 class RevisionMismatchError(StoreError):

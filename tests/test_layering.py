@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -48,6 +49,19 @@ _STATEMENT: Final = re.compile(
 _DYNAMIC_IMPORTS: Final = {"import_module", "__import__"}
 
 
+def parsed(source: str) -> ast.Module:
+    """Parse a module, with no collection in between.
+
+    CPython before 3.13 keeps the parser's depth for the whole interpreter: a finalizer that has a warning's traceback printed
+    parses too, and then the outer parsing fails with SystemError ("AST constructor recursion depth mismatch").
+    """
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
+
+
 def imported_modules(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
     """Yield the dotted name of all that a module imports: at the top, in functions, for types, relative or by a call."""
     package = module if is_package else module.rpartition(".")[0]
@@ -73,7 +87,7 @@ def violations(path: str, source: str) -> list[str]:
     is_package = parts[-1] == "__init__"
     module = ".".join(parts[:-1] if is_package else parts)
     found = []
-    for name in imported_modules(ast.parse(source), module, is_package=is_package):
+    for name in imported_modules(parsed(source), module, is_package=is_package):
         top = name.partition(".")[0]
         if (
             top in {*PACKAGES, "tests"}
@@ -88,7 +102,7 @@ def violations(path: str, source: str) -> list[str]:
 
 def statements(source: str) -> list[str]:
     """Return the beginnings of the texts in a module that look like SQL. Docstrings are words, not statements."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     prose = {
         id(node.value)

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 
-from rpc.client import Client, TransportError
+from rpc.client import Client, TransportError, UnreachableError
 from rpc.dispatch import Dispatcher
 from rpc.errors import RpcError
 from rpc.methods import Method
@@ -37,6 +38,7 @@ class Door:
             {"echo": Method(_echo), "repeat": Method(_repeat), "length": Method(_length)}, Limits()
         )
         self.headers: dict[str, str] = {}
+        self.body = b""
         self.url = ""
         self.unix_socket: Path
 
@@ -59,7 +61,8 @@ class Door:
             return web.json_response({"error": "unauthorized"}, status=401)
         if request.headers.get("Authorization") == "Bearer page":
             return web.Response(text="<html>")
-        answer = await self._dispatcher.answer(await request.read())
+        self.body = await request.read()
+        answer = await self._dispatcher.answer(self.body)
         assert answer is not None
         return web.Response(body=b"".join(answer.pieces), content_type="application/json")
 
@@ -82,6 +85,13 @@ async def test_a_result_comes_back(door: Door) -> None:
         assert await client.call("repeat", ["é", 3_000_000]) == "é" * 3_000_000
         assert await client.call("length", ["é" * 3_000_000]) == 6_000_000
     assert door.headers["Authorization"] == "Bearer secret"
+
+
+async def test_a_fragment_is_sent_as_it_is(door: Door) -> None:
+    """Whoever has JSON already need not decode it, and its numbers keep their digits."""
+    async with Client(door.url) as client:
+        assert await client.call("echo", orjson.Fragment(b"[ 1.50 ]")) == [1.5]
+    assert b'"params":[ 1.50 ]' in door.body
 
 
 async def test_a_unix_socket_needs_no_token(door: Door) -> None:
@@ -113,7 +123,7 @@ async def test_a_daemon_that_is_not_there_is_a_connection_error(door: Door, tmp_
     """Of a port nobody listens on, of a socket that is missing, and of a client that is not open."""
     for client in (Client("http://127.0.0.1:1"), Client("http://localhost", unix_socket=tmp_path / "missing")):
         async with client:
-            with pytest.raises(ConnectionError):
+            with pytest.raises(UnreachableError):
                 await client.call("echo")
     with pytest.raises(ConnectionError):
         await Client(door.url).call("echo")

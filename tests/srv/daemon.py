@@ -53,7 +53,6 @@ class Daemon:
         self.token = (environment or {}).get("ZONEKEEPER_TOKEN", "")
         self._log: list[str] = []
         self._log_grew = threading.Condition()
-        # The directory of the tests is not ours to be in: the daemon must not depend on it.
         self.process = subprocess.Popen(
             [sys.executable, "-m", "srv", "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
             cwd=ROOT,

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
+from rpc.client import Client
 from srv.cli import main
 from srv.version import VERSION
 from tests.legacy_dirs import populate
@@ -118,7 +120,7 @@ def test_call_reads_parameters_from_standard_input(
     daemon: Daemon, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`-` stands for standard input, for parameters too large for a command line."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"definition_id": "stdin"}'))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"definition_id": "stdin"}')))
     assert main(["call", "agent:session:read", "-", "--data-dir", str(daemon.data_dir)]) == 0
     assert json.loads(capsys.readouterr().out)["session_id"] is None
 
@@ -133,7 +135,80 @@ def test_an_error_of_a_call_is_told_with_its_hint(daemon: Daemon, capsys: Captur
     assert "list_archives" in captured.err
 
 
-@pytest.mark.parametrize("params", ["{", "1", '"x"'])
+def test_numbers_are_sent_with_their_digits(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is JSON leaves as it was typed."""
+    sent: list[object] = []
+
+    async def call(_client: Client, method: str, params: orjson.Fragment | None) -> None:
+        sent.append((method, orjson.dumps(params)))
+
+    monkeypatch.setattr(Client, "call", call)
+    typed = '[ 1.50, 123456789012345678901234567890, "\\u00e9" ]'
+    assert main(["call", "srv:status", typed, "--data-dir", str(daemon.data_dir)]) == 0
+    assert sent == [("srv:status", typed.encode())]
+
+
+def test_a_method_that_is_no_text_is_wrong_usage(daemon: Daemon, capsys: Capture) -> None:
+    """A command line may hold any bytes."""
+    assert main(["call", "\udcff", "--data-dir", str(daemon.data_dir)]) == 2
+    assert capsys.readouterr().err == "zonekeeper: METHOD is not UTF-8\n"
+
+
+def test_output_that_cannot_be_written_is_told(daemon: Daemon) -> None:
+    """A full disk below standard output is a sentence and exit code 1."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "srv", "status", "--data-dir", str(daemon.data_dir)],
+            cwd=ROOT,
+            env=environment_with(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "zonekeeper: standard output cannot be written: No space left on device\n"
+
+
+def test_a_word_is_not_said_twice(daemon: Daemon, capsys: Capture) -> None:
+    """Some messages begin with their word already."""
+    assert main(["call", "agent:session:read", '["a/b"]', "--data-dir", str(daemon.data_dir)]) == 1
+    assert capsys.readouterr().err.count("INVALID_DEFINITION_ID") == 1
+
+
+def test_status_groups_the_migrations(daemon: Daemon, capsys: Capture) -> None:
+    """Each migration has its own lines, and no name is cut."""
+    assert main(["status", "--data-dir", str(daemon.data_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("migrate_promote_template_sessions_v1: nothing to migrate")
+    assert lines[place - 1] == ""
+    assert lines[place + 1].split() == ["templates_scanned", "0"]
+
+
+def test_a_missing_token_file_is_not_a_missing_daemon(capsys: Capture, data_dir: Path) -> None:
+    """Whoever removed the token is told so, and not to start a second daemon."""
+    with Daemon.start(data_dir) as running:
+        (data_dir / "auth.token").unlink()
+        assert main(["status", "--data-dir", str(data_dir)]) == 1
+        said = capsys.readouterr().err
+        assert f"token file {data_dir / 'auth.token'} is missing" in said
+        assert "no daemon runs" not in said
+        running.kill()
+    assert main(["status", "--data-dir", str(data_dir)]) == 1
+    assert "no daemon runs" in capsys.readouterr().err
+
+
+def test_a_migration_that_finds_nothing_says_where_it_looked(capsys: Capture, data_dir: Path) -> None:
+    """A mistyped directory that happens to be there is recognised."""
+    data_dir.mkdir()
+    assert main(["migrate", "--data-dir", str(data_dir)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"looked for the data of an AgentMux installation in {data_dir / 'db'} and in {data_dir}"
+
+
+@pytest.mark.parametrize(
+    "params", ["{", "1", '"x"', "[NaN]", "[1e400]", '["\\ud800"]', '["\udcff"]', "[" * 2000 + "]" * 2000]
+)
 def test_parameters_that_are_none_are_wrong_usage(daemon: Daemon, capsys: Capture, params: str) -> None:
     """Nothing is called with what is neither object nor array."""
     assert main(["call", "srv:status", params, "--data-dir", str(daemon.data_dir)]) == 2
@@ -203,7 +278,7 @@ def test_migrating_again_does_nothing_unless_forced(data_dir: Path) -> None:
         assert done.returncode == 0, done.stderr
         outcomes.append(done.stdout.splitlines()[0])
     name = "migrate_block_zones_v1"
-    assert outcomes == [f"{name}: done", f"{name}: gated by marker", f"{name}: done"]
+    assert outcomes == [f"{name}: done", f"{name}: already done", f"{name}: done"]
 
 
 def test_migrate_does_not_make_a_directory(data_dir: Path, capsys: Capture) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from importlib import resources
 
 import pytest
 
-from srv import bodies, connections, replies
-from srv.auth import Door
-from srv.http import Dispatcher as AnyDispatcher
-from srv.http import HttpService
 from tests.srv.daemon import WAIT_SECONDS, Daemon, is_over, read_response, rpc_body
 
 MIB = 2**20
@@ -195,7 +187,7 @@ def test_what_is_no_http_is_400_and_stays_out_of_the_log(daemon: Daemon, rubbish
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_broken_chunks_are_400(daemon: Daemon, at_once: bool) -> None:
-    """A body that cannot be read to its end is refused at once, also where the daemon was already waiting for the rest of it."""
+    """A body that cannot be read to its end is refused at once, also where its rest was being waited for."""
     head = daemon.head("POST", "/rpc", "Transfer-Encoding: chunked", *([] if at_once else ["Expect: 100-continue"]))
     with daemon.connect() as connection:
         connection.sendall(head + b"5\r\nhello\r\n" + (b"zz\r\n" if at_once else b""))
@@ -203,6 +195,8 @@ def test_broken_chunks_are_400(daemon: Daemon, at_once: bool) -> None:
             assert connection.recv(100).startswith(b"HTTP/1.1 100")
             connection.sendall(b"zz\r\n")
         assert read_response(connection)[0] == 400
+        assert is_over(connection)
+    assert "connection_failed" not in daemon.log()
 
 
 def test_connections_are_kept_and_pipelines_answered_in_order(daemon: Daemon) -> None:
@@ -251,188 +245,9 @@ def test_200_half_open_connections_keep_nobody_out(daemon: Daemon) -> None:
         connection.close()
 
 
-@dataclass
-class _Echo:
-    """A dispatcher that answers the size of a body, once it may."""
-
-    may: asyncio.Event
-
-    @dataclass(frozen=True)
-    class Answer:
-        """One piece."""
-
-        pieces: Iterable[bytes]
-        size_bytes: int
-
-        def release(self) -> None:
-            """Hold nothing."""
-
-    async def answer(self, body: bytes | bytearray) -> Answer:
-        """Answer the size of a body."""
-        await self.may.wait()
-        text = b"%d" % len(body)
-        return self.Answer((text,), len(text))
-
-
-class _Failing:
-    """A dispatcher with a fault in it."""
-
-    async def answer(self, body: bytes | bytearray) -> None:
-        """Fail."""
-        raise RuntimeError(f"secret content {body!r}")
-
-
-@asynccontextmanager
-async def listening(dispatcher: AnyDispatcher) -> AsyncIterator[int]:
-    """Serve a dispatcher on a free port, behind a door that the token "sesame" opens."""
-
-    async def is_ready() -> bool:
-        return False
-
-    service = HttpService(dispatcher, dispatcher, is_ready=is_ready, openrpc=b"{}", body_bytes_max=8 * MIB)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(service.listener(Door("sesame", (), None)), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await service.close(WAIT_SECONDS)
-
-
-def head(length: int) -> bytes:
-    """Write the head of a call with a body of that length."""
-    return b"POST /rpc HTTP/1.1\r\nHost: x\r\nX-AuthKey: sesame\r\nContent-Length: %d\r\n\r\n" % length
-
-
-def open_door() -> asyncio.Event:
-    """Return an event that has happened."""
-    event = asyncio.Event()
-    event.set()
-    return event
-
-
-async def test_a_body_that_does_not_arrive_in_time_is_400(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sends too slowly is refused, so that nobody waits for what he holds."""
-    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.05)
-    async with listening(_Echo(open_door())) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head(100) + b"{")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
-        writer.close()
-
-
-async def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection on which no whole request head arrives is closed after a while."""
-    monkeypatch.setattr(connections, "IDLE_SECONDS_MAX", 0.05)
-    async with listening(_Echo(open_door())) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST /rpc HTTP/1.1\r\nHos")
-        assert await reader.read() == b""
-        writer.close()
-
-
-async def test_only_so_many_large_bodies_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large body waits unread until another has left; a small one does not wait."""
-    monkeypatch.setattr(bodies, "LARGE_BODIES_MAX", 1)
-    may = asyncio.Event()
-    async with listening(_Echo(may)) as port:
-        first, first_writer = await asyncio.open_connection("127.0.0.1", port)
-        first_writer.write(head(2 * MIB) + b" " * 2 * MIB)
-        await first_writer.drain()
-        second, second_writer = await asyncio.open_connection("127.0.0.1", port)
-        second_writer.write(head(2 * MIB).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-        small, small_writer = await asyncio.open_connection("127.0.0.1", port)
-        small_writer.write(head(100) + b" " * 50)
-        await small_writer.drain()
-        small_writer.write(b" " * 50)
-        go_ahead = asyncio.ensure_future(second.readline())
-        may.set()
-        assert (await small.readline()).startswith(b"HTTP/1.1 200")
-        assert (await first.readline()).startswith(b"HTTP/1.1 200")
-        assert (await go_ahead).startswith(b"HTTP/1.1 100")
-        for writer in (first_writer, second_writer, small_writer):
-            writer.close()
-
-
-async def test_a_large_body_is_not_asked_for_while_another_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a body is free only once it was dispatched: the next one is not even asked for before."""
-    monkeypatch.setattr(bodies, "LARGE_BODIES_MAX", 1)
-    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.2)
-    async with listening(_Echo(asyncio.Event())) as port:
-        _first, first_writer = await asyncio.open_connection("127.0.0.1", port)
-        first_writer.write(head(2 * MIB) + b" " * 2 * MIB)
-        await first_writer.drain()
-        second, second_writer = await asyncio.open_connection("127.0.0.1", port)
-        second_writer.write(head(2 * MIB).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
-        assert (await second.readline()).startswith(b"HTTP/1.1 503")
-        for writer in (first_writer, second_writer):
-            writer.close()
-
-
-async def test_too_many_connections_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a connection gets 503 and its end; when another has gone there is room again."""
-    monkeypatch.setattr(connections, "CONNECTIONS_MAX", 1)
-    async with listening(_Echo(open_door())) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head(2) + b"{}")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        refused, refused_writer = await asyncio.open_connection("127.0.0.1", port)
-        answer = await refused.read()
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert b"too many connections" in answer
-        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-        await reader.read()
-        for each in (writer, refused_writer):
-            each.close()
-        again, again_writer = await asyncio.open_connection("127.0.0.1", port)
-        again_writer.write(head(2) + b"{}")
-        assert (await again.readline()).startswith(b"HTTP/1.1 200")
-        again_writer.close()
-
-
-async def test_not_ready_is_503() -> None:
-    """Where the store cannot be read `/readyz` says so."""
-    async with listening(_Echo(open_door())) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-AuthKey: sesame\r\n\r\n")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 503")
-        writer.close()
-
-
-async def test_an_unexpected_failure_shows_an_id_and_nothing_else() -> None:
-    """500 carries an id to look for in the log, and not a word of what went wrong."""
-    async with listening(_Failing()) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head(2) + b"{}")
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 500")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2]).keys() == {"error", "error_id"}
-        assert b"secret" not in answer
-        writer.close()
-
-
-async def test_a_caller_that_does_not_take_its_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it was to get is not kept for it without end: the connection is cut, and the answer released."""
-    monkeypatch.setattr(replies, "WRITE_SECONDS_MAX", 0.05)
-    released = asyncio.Event()
-
-    class Large:
-        pieces = (b"x" * MIB,) * 64
-        size_bytes = 64 * MIB
-
-        def release(self) -> None:
-            released.set()
-
-    class Dispatcher:
-        async def answer(self, body: bytes | bytearray) -> Large:  # noqa: ARG002 - whatever it was
-            return Large()
-
-    async with listening(Dispatcher()) as port:
-        with socket.create_connection(("127.0.0.1", port)) as caller:
-            caller.sendall(head(2) + b"{}")
-            await released.wait()
-            received = 0
-            with suppress(ConnectionResetError):
-                while chunk := await asyncio.to_thread(caller.recv, MIB):
-                    received += len(chunk)
-            assert received < 64 * MIB
+def test_a_refusal_before_the_body_says_that_the_connection_ends(daemon: Daemon) -> None:
+    """A caller that was refused before it sent its body learns not to send another request behind it."""
+    with daemon.connect() as connection:
+        connection.sendall(b"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 9\r\n\r\n" % daemon.port)
+        status, headers, _ = read_response(connection)
+        assert (status, headers["Connection"]) == (401, "close")

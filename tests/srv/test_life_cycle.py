@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from srv import app
+from srv.exits import Exit, StartFailedError
+from store.errors import StorageUnavailableError
 from tests.legacy_dirs import populate
 from tests.srv.daemon import Daemon, is_over, read_response, rpc_body, seconds_since
 
@@ -145,6 +148,30 @@ def test_a_newer_store_is_exit_code_4(data_dir: Path) -> None:
     assert daemon.said == []
 
 
+def test_a_store_that_cannot_be_used_is_named(data_dir: Path) -> None:
+    """Where the store cannot be opened the daemon exits 4, and says which file it is and what to do."""
+    path = data_dir / "db" / "zones.db"
+    path.mkdir(parents=True)
+    daemon = Daemon(data_dir)
+    assert daemon.wait() == 4
+    assert f"{path} is a directory, not a file; move it away" in daemon.log()
+
+
+def test_a_store_that_another_program_holds_is_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says only that it is busy; we say which file, and what to do."""
+
+    async def busy(_path: Path) -> None:
+        cause = sqlite3.OperationalError("database is locked")
+        cause.sqlite_errorname = "SQLITE_BUSY"
+        raise StorageUnavailableError("the database cannot be used at the moment (SQLITE_BUSY)") from cause
+
+    monkeypatch.setattr(app, "open_sqlite", busy)
+    data_dir.mkdir()
+    with pytest.raises(StartFailedError, match=r"zones\.db is in use: another program holds it; close that") as caught:
+        app.run(app.open_store(data_dir))
+    assert caught.value.code == Exit.STORE_REFUSED
+
+
 def test_legacy_data_that_cannot_be_read_is_exit_code_5(data_dir: Path) -> None:
     """Where a migration cannot run, the daemon exits 5 with the reason, and never opens its port."""
     data_dir.mkdir()
@@ -172,7 +199,7 @@ def test_a_stop_answers_what_has_arrived_and_refuses_what_comes_after(data_dir: 
         assert read_response(late)[0] == 200
         slow = slow_reader(daemon)
         daemon.signal()
-        daemon.wait_for_log("stopping")
+        daemon.wait_for_log("listening_no_more")
         body = rpc_body("agent:session:read", 7, definition_id="maks")
         late.sendall(daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body)
         status, headers, answer = read_response(late)
@@ -203,19 +230,51 @@ def test_a_stop_does_not_wait_for_a_half_sent_request(data_dir: Path) -> None:
 
 
 def test_every_request_of_a_pipeline_that_has_arrived_is_answered(data_dir: Path) -> None:
-    """Requests sent in one go before the stop are all answered, those behind the first as well."""
+    """Requests sent in one go before the stop are all executed, however many stand behind the first."""
     with Daemon.start(data_dir) as daemon, daemon.connect() as connection:
         one = b"".join(
             daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body
             for body in (
-                rpc_body("agent:session:append_output", n, definition_id="maks", line=str(n)) for n in range(20)
+                rpc_body("agent:session:append_output", n, definition_id="maks", line=str(n)) for n in range(300)
             )
         )
         connection.sendall(one)
         assert connection.recv(12) == b"HTTP/1.1 200"
         assert daemon.stop() == 0
         rest = b"".join(iter(lambda: connection.recv(1 << 20), b""))
-        assert rest.count(b"HTTP/1.1 200 OK") == 19
+        assert rest.count(b'"bytes_written"') == 300
+        assert rest.count(b"Connection: close") == 1
+
+
+def test_a_stop_accepts_who_has_connected_before(data_dir: Path) -> None:
+    """A request that was sent before the signal is executed, though its connection had not been accepted yet."""
+    with Daemon.start(data_dir) as daemon:
+        callers = [daemon.connect() for _ in range(50)]
+        body = rpc_body("agent:session:append_output", definition_id="maks", line="kept")
+        daemon.signal(signal.SIGSTOP)
+        late = [daemon.connect() for _ in range(50)]
+        for caller in (*callers, *late):
+            caller.sendall(daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body)
+        daemon.signal(signal.SIGTERM)
+        daemon.signal(signal.SIGCONT)
+        for caller in (*callers, *late):
+            assert "result" in json.loads(read_response(caller)[2])
+            caller.close()
+        assert daemon.wait() == 0
+
+
+def test_half_sent_bodies_are_no_failure_of_ours(data_dir: Path) -> None:
+    """A stop that cuts bodies off logs neither errors nor stack traces."""
+    with Daemon.start(data_dir) as daemon:
+        callers = [daemon.connect() for _ in range(8)]
+        for number, caller in enumerate(callers):
+            caller.sendall(daemon.head("POST", "/rpc", "Content-Length: 100000") + b"{" * (number * 1000))
+        assert daemon.request("GET", "/healthz")[0] == 200
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
+        assert '"level": "error"' not in daemon.log()
+        for caller in callers:
+            caller.close()
 
 
 def test_a_stop_takes_no_longer_than_it_may_when_nobody_reads(data_dir: Path) -> None:

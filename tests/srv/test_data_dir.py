@@ -1,0 +1,110 @@
+"""The data directory as a process holds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from srv.data_dir import DataDir, DataDirError, DataDirInUseError
+from tests.srv.daemon import Daemon
+
+
+def test_a_directory_is_held_by_one_and_free_again_after_it(data_dir: Path) -> None:
+    """While one holds it nobody else can, not even to look at it undisturbed."""
+    first, second = DataDir(data_dir), DataDir(data_dir)
+    first.lock()
+    with first:
+        with pytest.raises(DataDirInUseError, match="in use by process"):
+            second.lock()
+        with pytest.raises(DataDirInUseError, match="in use by process"):
+            second.lock_without_a_trace()
+    second.lock()
+    second.release()
+
+
+def test_whoever_looks_undisturbed_keeps_a_daemon_out(data_dir: Path) -> None:
+    """A daemon does not start amid a dry run; the dry run leaves no name, so it is told of another process."""
+    watcher, daemon = DataDir(data_dir), DataDir(data_dir)
+    daemon.lock()
+    daemon.release()
+    watcher.lock_without_a_trace()
+    with watcher, pytest.raises(DataDirInUseError, match="in use by another process"):
+        daemon.lock()
+    daemon.lock()
+    daemon.release()
+
+
+def test_files_of_another_are_left_alone(data_dir: Path) -> None:
+    """A process that could not get the directory does not clean up in it."""
+    holder, other = DataDir(data_dir), DataDir(data_dir)
+    holder.lock()
+    with holder:
+        holder.new_token(None)
+        holder.write_run_file({})
+        other.remove_run_files()
+        assert holder.token_file.exists()
+        assert holder.run_file.exists()
+        holder.remove_run_files()
+        assert not holder.token_file.exists()
+
+
+def test_the_name_of_the_holder_is_no_condition(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the directory is held all the same; only who holds it is not written down."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    first, second = DataDir(data_dir), DataDir(data_dir)
+    first.lock()
+    with first, pytest.raises(DataDirInUseError, match="in use by another process"):
+        second.lock()
+
+
+def test_a_token_that_cannot_be_written_is_told_with_its_file(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a token nobody could call."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    holder = DataDir(data_dir)
+    holder.lock()
+    monkeypatch.setattr(os, "open", full)
+    with holder, pytest.raises(DataDirError, match=r"auth\.token cannot be written: No space left"):
+        holder.new_token(None)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root may mount a small disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_start_on_a_full_disk_ends_with_a_sentence(small_disk: Path) -> None:
+    """Not a byte is free: the daemon says what it cannot write, and exits without a stack trace."""
+    (small_disk / "data" / "run").mkdir(parents=True)
+    (small_disk / "data" / "run" / "lock").touch()
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(b"x" * 4096):
+            pass
+    assert os.statvfs(small_disk).f_bavail == 0
+    daemon = Daemon(small_disk / "data")
+    assert daemon.wait() in {2, 4}
+    assert str(small_disk / "data") in daemon.log()
+    assert "start_failed" in daemon.log()
+    assert "Traceback" not in daemon.log()
