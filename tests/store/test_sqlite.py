@@ -89,17 +89,20 @@ async def test_a_setting_that_does_not_take_refuses_the_store(path: Path, monkey
         await open_sqlite(path)
 
 
-async def test_the_event_loop_never_holds_a_handle(sqlite: SqliteEngine) -> None:
+async def test_the_event_loop_never_holds_a_handle(sqlite: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements run on the writer's thread or on a reader's, never on the loop's."""
     threads: set[str] = set()
 
     def note(_: str) -> None:
         threads.add(threading.current_thread().name)
 
-    await on_writer(sqlite, lambda connection: connection.set_trace_callback(note))
-    await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(16)))
-    for connection in sqlite._reading_handles:
+    def open_noted(path: Path) -> sqlite3.Connection:
+        connection = handles.open_reading(path)
         connection.set_trace_callback(note)
+        return connection
+
+    monkeypatch.setattr("store.sqlite.engine.open_reading", open_noted)
+    await on_writer(sqlite, lambda connection: connection.set_trace_callback(note))
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(16)))
     await sqlite.maintain()
