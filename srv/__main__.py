@@ -1,8 +1,17 @@
-"""`python -m srv` is `zonekeeper`."""
+"""`python -m srv` is the daemon, `zonekeeper serve`; with a command, such as `python -m srv status`, it is that command."""
 
 import sys
 
 from srv.cli import main
 
+_FOR_PEOPLE = {"-h", "--help", "--version"}
+
+
+def arguments_of(given: list[str]) -> list[str]:
+    """Return the command line that is meant: options alone are those of `serve`."""
+    names_command = bool(given) and (given[0] in _FOR_PEOPLE or not given[0].startswith("-"))
+    return given if names_command else ["serve", *given]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(arguments_of(sys.argv[1:])))

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from srv import app
 from srv.exits import Exit, StartFailedError
 from store.errors import StorageUnavailableError
 from tests.legacy_dirs import populate
-from tests.srv.daemon import Daemon, is_over, read_response, rpc_body, seconds_since
+from tests.srv.daemon import ROOT, Daemon, environment_with, is_over, read_response, rpc_body, seconds_since
 
 STOP_SECONDS: float = 5
 
@@ -355,3 +356,23 @@ def test_a_signal_interrupts_a_migration_and_the_next_start_goes_on(data_dir: Pa
         written = statistics["archives_written"] + statistics["archives_already_present"]
         assert written + statistics["skipped_no_snapshot"] == 400
         assert len(again.call("agent:session:list_agents", limit=200)["agents"]) == 100
+
+
+def test_the_module_alone_is_the_daemon(data_dir: Path) -> None:
+    """`python -m srv`, with options or with settings in the environment only, serves."""
+    environment = environment_with({"ZONEKEEPER_PORT": "0", "ZONEKEEPER_DATA_DIR": str(data_dir)})
+    for options in ([], ["--log-level", "warning"]):
+        command = [sys.executable, "-m", "srv", *options]
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["event"] == "listening"
+            process.terminate()
+        assert process.returncode == 0
+
+
+def test_the_module_with_a_command_is_that_command() -> None:
+    """`python -m srv --version` and the like."""
+    said = subprocess.run(
+        [sys.executable, "-m", "srv", "--version"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert said.stdout.startswith("zonekeeper ")
