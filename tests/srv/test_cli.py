@@ -32,7 +32,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def run(*arguments: str, input_text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command as a process of its own."""
-    command = [sys.executable, "-m", "srv", *arguments]
+    command = [str(Path(sys.executable).with_name("zonekeeper")), *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=environment_with(), input=input_text, capture_output=True, text=True, check=False
     )
