@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Self
+from typing import NamedTuple, Self
 
 from store.limits import LINE_PART_BYTES_MAX, LOOSE_PART_BYTES_MAX, PART_BYTES, TAIL_PART_BYTES_MAX
 from store.lines import count_lines
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A stored slice of a file.
 
     Attributes:
@@ -115,8 +113,7 @@ def differing(stored: Iterable[Part], new: Sequence[Part]) -> list[Part]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPart:
+class OpenPart(NamedTuple):
     """A part at the end of an output that a later append may still rewrite."""
 
     start_byte: int
@@ -124,8 +121,7 @@ class OpenPart:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     r"""The end of an output, all that an append needs to know.
 
     Attributes:
@@ -135,7 +131,7 @@ class Tail:
         ends_line: the last byte is `\n`, or there is none.
         open_parts: the run of parts below `LOOSE_PART_BYTES_MAX` at the end, and the last one in any case where
         unterminated.
-        last_data: bytes of the last open part, where they are at hand.
+        last: the last part, where it is small enough to grow and at hand.
     """
 
     size_bytes: int = 0
@@ -143,7 +139,7 @@ class Tail:
     revision: int = 0
     ends_line: bool = True
     open_parts: tuple[OpenPart, ...] = ()
-    last_data: bytes | None = None
+    last: Part | None = None
 
     def rewrite_from(self, added_bytes: int) -> OpenPart:
         """Say where an append of that many bytes begins to rewrite.
@@ -153,12 +149,38 @@ class Tail:
         fill a part: so neither the number of parts nor the bytes rewritten per append grow.
         """
         if self.open_parts:
-            first, last = self.open_parts[0], self.open_parts[-1]
-            if len(self.open_parts) > 1 and self.size_bytes - first.start_byte + added_bytes >= PART_BYTES:
-                return first
+            if self._merges(added_bytes):
+                return self.open_parts[0]
+            last = self.open_parts[-1]
             if not self.ends_line or last.size_bytes + added_bytes <= TAIL_PART_BYTES_MAX:
                 return last
         return OpenPart(self.size_bytes, self.total_lines, 0)
+
+    def _merges(self, added_bytes: int) -> bool:
+        return len(self.open_parts) > 1 and self.size_bytes - self.open_parts[0].start_byte + added_bytes >= PART_BYTES
+
+    def grown(self, text: bytes) -> Tail | None:
+        """Return the tail after an append of whole lines by which only the last part grows, in `last`.
+
+        What most appends come to, without reading or counting again what is there. None where there is more to do: then
+        `rewrite_from` and `after` say what.
+        """
+        last = self.last
+        if last is None or not self.ends_line or self._merges(len(text)):
+            return None
+        if len(last.data) + len(text) > TAIL_PART_BYTES_MAX:
+            return None
+        added_lines = count_lines(text)
+        data = last.data + text
+        part = Part(last.start_byte, last.first_line, last.line_count + added_lines, zlib.crc32(text, last.crc32), data)
+        return Tail(
+            self.size_bytes + len(text),
+            self.total_lines + added_lines,
+            self.revision + 1,
+            True,
+            (*self.open_parts[:-1], OpenPart(last.start_byte, last.first_line, len(data))),
+            part,
+        )
 
     def after(self, rewritten: OpenPart, parts: Sequence[Part], revision: int) -> Tail:
         """Return the tail once `parts` (one or more) are stored from `rewritten` on."""
@@ -166,14 +188,13 @@ class Tail:
         kept = tuple(part for part in self.open_parts if part.start_byte < rewritten.start_byte)
         stored = (OpenPart(part.start_byte, part.first_line, len(part.data)) for part in parts)
         ends_line = last.data.endswith(b"\n") or last.end_byte == 0
-        small = len(last.data) <= TAIL_PART_BYTES_MAX
         return Tail(
             size_bytes=last.end_byte,
             total_lines=last.end_line,
             revision=revision,
             ends_line=ends_line,
             open_parts=open_run((*kept, *stored), ends_line=ends_line),
-            last_data=last.data if small else None,
+            last=last if len(last.data) <= TAIL_PART_BYTES_MAX else None,
         )
 
 

@@ -26,6 +26,9 @@ _TAIL_PARTS_MAX: Final = 64
 """Open parts are at most this many: they are merged once they fill `PART_BYTES`, and all but the last are larger than
 `TAIL_PART_BYTES_MAX` with the append that followed."""
 
+_PUT_PART: Final = PARTS["put_part"]
+_Row = tuple[int, str, int, int, int, int, int, int, int, bytes]
+
 _UNSOUND: Final = -1
 """A checksum that no part has."""
 
@@ -49,12 +52,14 @@ class Changes:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._known: OrderedDict[Zone, Known] = OrderedDict()
+        self._pending: dict[tuple[int, int], _Row] = {}
         self.written_bytes = 0
 
     def forget(self, zone: Zone | None = None) -> None:
         """Forget what is known of a session, or of all: after a rollback none of it holds."""
         if zone is None:
             self._known.clear()
+            self._pending.clear()
         else:
             self._known.pop(zone, None)
 
@@ -92,9 +97,9 @@ class Changes:
             return Appended(len(change.text), offset, size, lines, known.session_id, duplicate=True)
         if known is None:
             known = self._begin_session(change.zone, change.now_ms)
-        known.tail = self._store_lines(known, change, tail)
-        size, lines = known.tail.size_bytes, known.tail.total_lines
-        return Appended(len(change.text), size - len(change.text), size, lines, known.session_id, duplicate=False)
+        tail = known.tail = self._grow(known.id, change, tail) or self._store_lines(known, change, tail)
+        size, lines, sent = tail.size_bytes, tail.total_lines, len(change.text)
+        return Appended(sent, size - sent, size, lines, known.session_id, duplicate=False)
 
     def archive_session(self, change: ArchiveSession) -> Archived:
         """See `ArchiveSession`."""
@@ -161,26 +166,20 @@ class Changes:
         size_bytes = 0
         for part in parts:
             size_bytes += len(part.data)
-            self._connection.execute(
-                PARTS["put_part"],
-                (
-                    zone_id,
-                    name,
-                    part.start_byte,
-                    part.first_line,
-                    len(part.data),
-                    part.line_count,
-                    modified_at_ms,
-                    revision,
-                    part.crc32,
-                    part.data,
-                ),
-            )
+            self._connection.execute(_PUT_PART, _row(zone_id, name, part, modified_at_ms, revision))
         self.written_bytes += size_bytes
         return size_bytes
 
+    def flush(self) -> None:
+        """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
+        if self._pending:
+            self._connection.executemany(_PUT_PART, self._pending.values())
+            self.written_bytes += sum(len(row[-1]) for row in self._pending.values())
+            self._pending.clear()
+
     def delete_from(self, zone_id: int, name: str, start_byte: int) -> None:
         """Delete the parts of a file that begin at a byte or beyond."""
+        self.flush()
         wanted = {"zone_id": zone_id, "name": name, "start_byte": start_byte}
         self._connection.execute(PARTS["delete_parts_from"], wanted)
 
@@ -209,6 +208,7 @@ class Changes:
         """Read the end of the output, unless it is known."""
         if known.tail is not None:
             return known.tail
+        self.flush()
         wanted = {"zone_id": known.id, "limit": _TAIL_PARTS_MAX}
         rows = self._connection.execute(PARTS["tail_parts"], wanted).fetchall()
         if not rows:
@@ -226,27 +226,41 @@ class Changes:
         )
         return known.tail
 
+    def _grow(self, zone_id: int, change: AppendOutput, tail: Tail) -> Tail | None:
+        """Append within the last part where that will do."""
+        grown = tail.grown(change.text)
+        if grown is not None and grown.last is not None:
+            self._put_later(zone_id, grown.last, change.now_ms, grown.revision)
+        return grown
+
+    def _put_later(self, zone_id: int, part: Part, modified_at_ms: int, revision: int) -> None:
+        """Leave a part of the output for `flush`: appends of one batch to one session then store its last part once."""
+        self._pending[zone_id, part.start_byte] = _row(zone_id, OUTPUT_FILE, part, modified_at_ms, revision)
+
     def _store_lines(self, known: Known, change: AppendOutput, tail: Tail) -> Tail:
+        """Append where the last part is full, unterminated or not at hand, or where parts are to be merged."""
         added = change.text if tail.ends_line else b"\n" + change.text
         start = tail.rewrite_from(len(added))
         try:
             taken_up = self._bytes_from(known.id, change.zone, start, tail)
         except StorageDamagedError:
             # What is damaged stays as it is, for a backup to mend; what is new goes behind it.
-            tail = replace(tail, open_parts=(), last_data=None)
+            tail = tail._replace(open_parts=(), last=None)
             start, taken_up = tail.rewrite_from(len(added)), b""
         parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         if start.start_byte + start.size_bytes < tail.size_bytes:
             self.delete_from(known.id, OUTPUT_FILE, start.start_byte + 1)
-        self.put(known.id, OUTPUT_FILE, parts, change.now_ms, tail.revision + 1)
+        for part in parts:
+            self._put_later(known.id, part, change.now_ms, tail.revision + 1)
         return tail.after(start, parts, tail.revision + 1)
 
     def _bytes_from(self, zone_id: int, zone: Zone, start: OpenPart, tail: Tail) -> bytes:
         """Read the end of the output that is to be stored anew with what is added."""
         if start.start_byte == tail.size_bytes:
             return b""
-        if tail.last_data is not None and start.start_byte + len(tail.last_data) == tail.size_bytes:
-            return tail.last_data
+        if tail.last is not None and start.start_byte == tail.last.start_byte:
+            return tail.last.data
+        self.flush()
         stored = read_parts(self._connection, zone_id, zone, OUTPUT_FILE, start.start_byte)
         data = b"".join(part.data for part in stored)
         if start.start_byte + len(data) != tail.size_bytes:
@@ -261,6 +275,7 @@ class Changes:
         offset, sent = change.expect_offset, change.text
         if known is None or offset is None or offset >= tail.size_bytes:
             return None
+        self.flush()
         before = min(offset, 1)
         end = offset + len(sent) + 1
         stored = slice_of(self._connection, known.id, change.zone, OUTPUT_FILE, offset - before, end)
@@ -276,6 +291,11 @@ class Changes:
             for start_byte, _, size_bytes, _, crc32, codec, data in rows:
                 sound = codec == RAW_CODEC and size_bytes == len(data)
                 yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
+
+
+def _row(zone_id: int, name: str, part: Part, modified_at_ms: int, revision: int) -> _Row:
+    start_byte, first_line, line_count, crc32, data = part
+    return (zone_id, name, start_byte, first_line, len(data), line_count, modified_at_ms, revision, crc32, data)
 
 
 def _stale() -> StaleSessionError:

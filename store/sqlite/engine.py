@@ -197,6 +197,7 @@ class SqliteEngine(Engine):
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 outcomes = [self._outcome(change) for change in batch]
+                self._changes.flush()
                 connection.execute("COMMIT")
             except BaseException:
                 self._changes.forget()
@@ -208,6 +209,8 @@ class SqliteEngine(Engine):
 
     def _outcome(self, change: Change) -> Outcome:
         """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
+        if type(change) is not AppendOutput:
+            self._changes.flush()  # it may look at what was appended
         try:
             outcome: Outcome = self._verbs[type(change)](change)
         except SourceFailedError as error:

@@ -141,17 +141,27 @@ class Output:
 
     def append(self, text: bytes) -> None:
         """Append as `Changes` does."""
+        grown = self.tail.grown(text)
+        if grown is not None and grown.last is not None:
+            assert grown == self.rewritten(text)
+            self.parts[grown.last.start_byte] = grown.last
+            self.tail = grown
+        else:
+            self.tail = self.rewritten(text)
+
+    def rewritten(self, text: bytes) -> Tail:
+        """Append the long way; returns the new tail."""
         added = text if self.tail.ends_line else b"\n" + text
         start = self.tail.rewrite_from(len(added))
         taken_up = self.data[start.start_byte :]
-        if self.tail.last_data is not None and start.start_byte + len(self.tail.last_data) == self.tail.size_bytes:
-            assert self.tail.last_data == taken_up
+        if self.tail.last is not None and start.start_byte == self.tail.last.start_byte:
+            assert self.tail.last.data == taken_up
         self.rewritten_bytes += len(taken_up)
         new = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         for key in [key for key in self.parts if key >= start.start_byte]:
             del self.parts[key]
         self.parts |= {part.start_byte: part for part in new}
-        self.tail = self.tail.after(start, new, self.tail.revision + 1)
+        return self.tail.after(start, new, self.tail.revision + 1)
 
 
 @settings(deadline=None, max_examples=200)
