@@ -6,10 +6,10 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
+from aiohttp import web
 
 from srv.auth import RETRY_SHORTLY, Refusal
+from srv.requests import Request
 
 BODY_SECONDS_MAX: Final = 60
 """For a whole body: on a loopback even the largest takes a second; who is slower only holds what others wait for."""
@@ -26,7 +26,6 @@ LARGE_BODY_BYTES: Final = 2**20
 LARGE_BODIES_MAX: Final = 4
 """Large bodies in memory at once; the others wait unread. Together with `body_bytes_max` this bounds our memory."""
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LATE: Final = Refusal(HTTPStatus.BAD_REQUEST, f"the body did not arrive within {BODY_SECONDS_MAX} s")
 _SILENT: Final = Refusal(HTTPStatus.BAD_REQUEST, f"nothing more of the body arrived for {SILENCE_SECONDS_MAX} s")
 _BROKEN: Final = Refusal(
@@ -75,18 +74,18 @@ class BodyReader:
         )
         self._large = asyncio.Semaphore(LARGE_BODIES_MAX)
 
-    def arrived(self, request: web.BaseRequest) -> bytes | Refusal | None:
+    def arrived(self, request: Request) -> bytes | Refusal | None:
         """Return the body if all of it is here already, as it is with nearly every request; None if not."""
-        if not request.content.is_eof():
+        if not request.body.is_eof():
             return None
-        body = request.content.read_nowait()
+        body = request.body.read_nowait()
         return body if len(body) <= self._body_bytes_max else self._too_large
 
     def place(self) -> Place:
         """Return a place that a body takes while it is read, if it turns out to be large."""
         return Place(self._large)
 
-    async def read(self, request: web.BaseRequest, place: Place) -> bytearray | Refusal:
+    async def read(self, request: Request, place: Place) -> bytearray | Refusal:
         """Read what is still to come of a body, and all before it.
 
         A size that is declared too large is refused at once, before anything of it is read or even sent.
@@ -94,27 +93,26 @@ class BodyReader:
         Raises:
             ConnectionError: the caller has gone.
         """
-        size_bytes = request.content_length
+        size_bytes = request.body_bytes
         if size_bytes is not None and size_bytes > self._body_bytes_max:
             return self._too_large
         try:
-            if request.version == HttpVersion11 and request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-                await request.writer.write(_CONTINUE)
+            request.ask_for_body()
             return await self._read(request, place)
         except web.RequestPayloadError:
             return _BROKEN
         except RuntimeError as error:
-            if request.protocol.connected:
+            if request.connection.connected:
                 raise
             raise ConnectionResetError("the connection was closed amid a body") from error
 
-    async def _read(self, request: web.BaseRequest, place: Place) -> bytearray | Refusal:
+    async def _read(self, request: Request, place: Place) -> bytearray | Refusal:
         clock = asyncio.get_running_loop().time
         deadline = clock() + BODY_SECONDS_MAX
         body = bytearray()
         try:
             async with asyncio.timeout_at(min(deadline, clock() + SILENCE_SECONDS_MAX)) as patience:
-                while chunk := await request.content.readany():
+                while chunk := await request.body.readany():
                     body += chunk
                     if len(body) > self._body_bytes_max:
                         return self._too_large

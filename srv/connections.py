@@ -15,11 +15,12 @@ from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_request import BaseRequest
 
 from srv import replies
 from srv.auth import RETRY_SHORTLY, is_same_user
+from srv.requests import Request
 
 CONNECTIONS_MAX: Final = 1_000
 """A dozen panes need a dozen; the bound keeps open files and read buffers finite."""
@@ -38,6 +39,9 @@ LINGERING_SECONDS: Final = 2
 
 READ_BUFFER_BYTES: Final = 64 * 2**10
 """Read ahead per connection while nobody takes the body; twice this is the most a connection that waits can hold."""
+
+Handler = Callable[[Request], Awaitable[bool]]
+"""Answers a request; returns whether the connection stays open."""
 
 _INTERIM: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INT: Final = struct.Struct("i")
@@ -62,6 +66,7 @@ class Connection(web.RequestHandler):
         "_newest_body",
         "_owner",
         "_received_bytes",
+        "_request",
         "_welcome",
         "idle_since",
         "is_trusted",
@@ -71,6 +76,7 @@ class Connection(web.RequestHandler):
         """Belong to the connections of a listener."""
         super().__init__(owner, **settings)
         self._owner = owner
+        self._request: Request | None = None
         self._link: asyncio.Transport | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._half_closed_look: asyncio.TimerHandle | None = None
@@ -164,8 +170,8 @@ class Connection(web.RequestHandler):
                 self._newest_body = self._messages[-1][1]
             if not self._is_late:
                 self._welcome = self._request_count
-        if self._messages and self._current_request is not None:
-            body = self._current_request.content
+        if self._messages and self._request is not None:
+            body = self._request.body
             if not body.is_eof() and body.exception() is None:
                 body.set_exception(web.RequestPayloadError("what followed is not a body"))
 
@@ -188,7 +194,7 @@ class Connection(web.RequestHandler):
         which every client of HTTP/1.1 must expect at any time; the system of one that has gone refuses it, and we find
         that at the next look.
         """
-        link, request = self._link, self._current_request
+        link, request = self._link, self._request
         if link is None or link.is_closing():
             return
         if self.is_idle:
@@ -198,7 +204,7 @@ class Connection(web.RequestHandler):
         if peer is None or peer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             link.abort()
             return
-        if request is not None and not request.writer.output_size and request.version[1] == 1:
+        if request is not None and not request.is_answered and request.speaks_1_1:
             link.write(_INTERIM)
         self._half_closed_look = self._loop.call_later(HALF_CLOSED_LOOK_SECONDS, self._look_half_closed)
 
@@ -217,44 +223,102 @@ class Connection(web.RequestHandler):
             return 0
         return int(_INT.unpack(waiting)[0])
 
+    async def drain(self) -> None:
+        """Wait until the caller has taken enough of what was written. Raises `ConnectionError` where it has gone."""
+        await self._drain_helper()
+
     def abort(self) -> None:
         """End the connection, with whatever was to be sent on it."""
         if self._link is not None:
             self._link.abort()
 
-    def handle_error(
-        self,
-        request: BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp passes it
-    ) -> web.StreamResponse:
-        """Answer what is no HTTP. aiohttp would put the rubbish, which may hold a token, into the log and into its answer."""
-        _log.debug("not_http", status=status, kind=type(exc).__name__)
-        if request.transport is not None and request.writer.output_size == 0:
-            body = replies.json_body({"error": "this is not a valid HTTP request"})
-            request.transport.write(replies.head(HTTPStatus(status), len(body), keep_alive=False) + body)
-        return replies.CLOSE
+    async def start(self) -> None:
+        """Answer what arrives, one request after the other, until the connection ends.
 
-    def log_exception(self, *_args: Any, **kw: Any) -> None:
-        """Log a failure of the connection, not what was on it; a body that broke off is no failure of ours."""
-        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
-            _log.debug("body_broke_off")
-        else:
+        aiohttp's own loop makes a task, a large request object and a response for each, which costs more than the answers
+        to most of our calls.
+        """
+        try:
+            while not self._force_close:
+                message, body = await self._next_message()
+                if not await self._answer(message, body):
+                    break
+                self._next_keepalive_close_time = self._loop.time() + IDLE_SECONDS_MAX
+                if self._keepalive_handle is None:
+                    self._keepalive_handle = self._loop.call_at(
+                        self._next_keepalive_close_time, self._process_keepalive
+                    )
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception:  # noqa: BLE001 - told to the log; this connection ends and the others go on
             _log.exception("connection_failed")
+        if self.transport is not None:
+            self.transport.close()
+
+    async def _next_message(self) -> tuple[Any, StreamReader]:
+        """Wait for the head of a request; take in more of those that wait where the parser was held back."""
+        if not self._messages:
+            try:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            finally:
+                self._waiter = None
+        message, body = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        return message, body
+
+    async def _answer(self, message: Any, body: StreamReader) -> bool:
+        """Answer one request; tells whether the connection stays open."""
+        if not isinstance(message, RawRequestMessage):
+            self._answer_rubbish(message)
+            return False
+        request = self._request = Request(message, body, self)
+        try:
+            keep_alive = await self._owner.handler(request)
+            if not body.is_eof():
+                await self._drop(body)
+                keep_alive = False
+        finally:
+            self._request = None
+        # What follows an upgrade that was not taken up is not ours to read.
+        return keep_alive and not self._upgraded and not self._close
+
+    async def _drop(self, body: StreamReader) -> None:
+        """Read on for a while what nobody wanted, so that the caller gets to read why."""
+        try:
+            async with asyncio.timeout(LINGERING_SECONDS):
+                while not self._force_close and not body.is_eof():
+                    await body.readany()
+        except TimeoutError:
+            pass
+        except web.RequestPayloadError:
+            _log.debug("body_broke_off")
+
+    def _answer_rubbish(self, error: Any) -> None:
+        """Answer what is no HTTP. aiohttp would put the rubbish, which may hold a token, into the log and into its answer."""
+        _log.debug("not_http", status=error.status, kind=type(error.exc).__name__)
+        if self.transport is not None:
+            body = replies.json_body({"error": "this is not a valid HTTP request"})
+            self.transport.write(replies.head(HTTPStatus(error.status), len(body), keep_alive=False) + body)
 
 
 class Connections(web.Server):
     """The connections of one listener.
 
     Attributes:
+        handler: answers every request.
         is_stopping: what arrives from now on is not welcome.
     """
 
-    def __init__(self, handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+    def __init__(self, handler: Handler) -> None:
         """Keep the one handler of all requests."""
         # What nobody waits for any more is not worked off. The writer completes what it has taken into a batch.
-        super().__init__(handler, handler_cancellation=True)
+        super().__init__(_never_called, handler_cancellation=True)
+        self.handler = handler
         self._open: set[Connection] = set()
         self._all_closed = asyncio.Event()
         self.is_stopping = False
@@ -265,7 +329,6 @@ class Connections(web.Server):
             self,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=IDLE_SECONDS_MAX,
-            lingering_time=LINGERING_SECONDS,
             read_bufsize=READ_BUFFER_BYTES,
             # A small request could otherwise unfold into a body of any size.
             auto_decompress=False,
@@ -315,3 +378,8 @@ class Connections(web.Server):
         except TimeoutError:
             for connection in list(self._open):
                 connection.abort()
+
+
+async def _never_called(_request: web.BaseRequest) -> web.StreamResponse:
+    """Stand in for the handler that aiohttp's own loop would call."""
+    raise NotImplementedError

@@ -12,12 +12,13 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from srv.auth import Door, Refusal
 from srv.bodies import BodyReader
-from srv.connections import Connection, Connections
-from srv.replies import CLOSE, Written, json_body, reply
+from srv.connections import Connections
+from srv.replies import json_body, reply
+from srv.requests import Request
 
 _log = structlog.get_logger()
 
@@ -89,7 +90,7 @@ class HttpService:
         self._refuses_all = False
         self._answering = 0
         self._quiet = asyncio.Event()
-        self._routes: dict[str, tuple[tuple[str, ...], Callable[[web.BaseRequest, bytes], Awaitable[Written]]]] = {
+        self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request, bytes], Awaitable[bool]]]] = {
             "/rpc": (("POST",), self._rpc),
             "/readyz": (("GET", "HEAD"), self._readyz),
             "/openrpc.json": (("GET", "HEAD"), self._openrpc_json),
@@ -99,7 +100,7 @@ class HttpService:
     def listener(self, door: Door) -> Connections:
         """Make the connections of a listener that has this door."""
 
-        async def handle(request: web.BaseRequest) -> Written:
+        async def handle(request: Request) -> bool:
             return await self._handle(door, request)
 
         connections = Connections(handle)
@@ -132,13 +133,13 @@ class HttpService:
         """Close all connections, once what was written to them has left, or that many seconds are over."""
         await asyncio.gather(*(listener.close_all(seconds) for listener in self._listeners))
 
-    async def _handle(self, door: Door, request: web.BaseRequest) -> Written:
+    async def _handle(self, door: Door, request: Request) -> bool:
         self._answering += 1
         try:
             return await self._serve(door, request)
         except ConnectionError as error:
             _log.debug("caller_gone", reason=str(error))
-            return CLOSE
+            return False
         except Exception:  # noqa: BLE001 - told to the log in full, to the caller by an id only
             error_id = secrets.token_hex(8)
             _log.exception("request_failed", error_id=error_id)
@@ -148,7 +149,7 @@ class HttpService:
             if not self._answering:
                 self._quiet.set()
 
-    async def _serve(self, door: Door, request: web.BaseRequest) -> Written:
+    async def _serve(self, door: Door, request: Request) -> bool:
         headers = request.headers
         refusal = door.refuse_stranger(headers)
         if refusal is not None:
@@ -157,7 +158,7 @@ class HttpService:
         marks = b"" if origin is None else f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n".encode()
         if origin is not None and request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers:
             return await self._preflight(request, marks)
-        path = request.raw_path.partition("?")[0]
+        path = request.path.partition("?")[0]
         refusal = self._refuse_caller(door, request, path)
         if refusal is not None:
             return await self._refuse(request, refusal, marks)
@@ -171,9 +172,9 @@ class HttpService:
             return await self._refuse(request, wrong_method, marks + f"Allow: {allowed}\r\n".encode())
         return await serve(request, marks)
 
-    def _refuse_caller(self, door: Door, request: web.BaseRequest, path: str) -> Refusal | None:
+    def _refuse_caller(self, door: Door, request: Request, path: str) -> Refusal | None:
         """Refuse who does not show the token, then what could be read in two ways."""
-        is_open = path == "/healthz" or (isinstance(request.protocol, Connection) and request.protocol.is_trusted)
+        is_open = path == "/healthz" or request.connection.is_trusted
         if not is_open and (refusal := door.refuse_tokenless(request.headers)) is not None:
             _log.info("caller_refused", reason="no token")
             return refusal
@@ -182,7 +183,7 @@ class HttpService:
             return _NOT_CHUNKED
         return None
 
-    async def _rpc(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _rpc(self, request: Request, marks: bytes) -> bool:
         headers = request.headers
         if marks and request.content_type != "application/json":
             return await self._refuse(request, _NOT_JSON, marks)
@@ -195,7 +196,7 @@ class HttpService:
             return await self._refuse(request, body, marks)
         return await self._reply_rpc(request, await self._dispatcher_for(request).answer(body), marks)
 
-    async def _rpc_later(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _rpc_later(self, request: Request, marks: bytes) -> bool:
         """Serve a request whose body is still on its way. Until it is here, nobody who stops us waits for it."""
         place = self._bodies.place()
         self._pause_answering()
@@ -217,14 +218,13 @@ class HttpService:
         if not self._answering:
             self._quiet.set()
 
-    def _dispatcher_for(self, request: web.BaseRequest) -> Dispatcher:
+    def _dispatcher_for(self, request: Request) -> Dispatcher:
         if not self._is_stopping:
             return self._dispatcher
-        connection = request.protocol
-        is_welcome = not self._refuses_all and isinstance(connection, Connection) and connection.is_welcome
+        is_welcome = not self._refuses_all and request.connection.is_welcome
         return self._dispatcher if is_welcome else self._refuser
 
-    async def _reply_rpc(self, request: web.BaseRequest, answer: Answer | None, marks: bytes) -> Written:
+    async def _reply_rpc(self, request: Request, answer: Answer | None, marks: bytes) -> bool:
         if answer is None:
             return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks)
         try:
@@ -232,10 +232,10 @@ class HttpService:
         finally:
             answer.release()
 
-    async def _healthz(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _healthz(self, request: Request, marks: bytes) -> bool:
         return await self._reply(request, HTTPStatus.OK, (ALIVE,), len(ALIVE), marks)
 
-    async def _readyz(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _readyz(self, request: Request, marks: bytes) -> bool:
         if self._is_stopping:
             return await self._refuse(
                 request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down"), marks
@@ -247,42 +247,42 @@ class HttpService:
         body = json_body({"status": "ready"})
         return await self._reply(request, HTTPStatus.OK, (body,), len(body), marks)
 
-    async def _openrpc_json(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _openrpc_json(self, request: Request, marks: bytes) -> bool:
         return await self._reply(request, HTTPStatus.OK, (self._openrpc,), len(self._openrpc), marks)
 
-    async def _preflight(self, request: web.BaseRequest, marks: bytes) -> Written:
+    async def _preflight(self, request: Request, marks: bytes) -> bool:
         private = request.headers.get("Access-Control-Request-Private-Network") == "true"
         extra = b"Access-Control-Allow-Private-Network: true\r\n" if private else b""
         return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks + _PREFLIGHT + extra)
 
     async def _refuse(
-        self, request: web.BaseRequest, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True
-    ) -> Written:
+        self, request: Request, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True
+    ) -> bool:
         body = json_body({"error": refusal.reason})
         headers += refusal.headers
         return await self._reply(request, refusal.status, (body,), len(body), headers, keep_alive=keep_alive)
 
-    async def _fail(self, request: web.BaseRequest, error_id: str) -> Written:
-        if request.writer.output_size:
-            return CLOSE
+    async def _fail(self, request: Request, error_id: str) -> bool:
+        if request.is_answered:
+            return False
         body = json_body({"error": "internal error", "error_id": error_id})
         return await reply(request, HTTPStatus.INTERNAL_SERVER_ERROR, (body,), len(body), keep_alive=False)
 
     async def _reply(
         self,
-        request: web.BaseRequest,
+        request: Request,
         status: HTTPStatus,
         pieces: Sequence[bytes] | Iterable[bytes],
         size_bytes: int,
         headers: bytes,
         *,
         keep_alive: bool = True,
-    ) -> Written:
+    ) -> bool:
         if hdrs.TRANSFER_ENCODING in request.headers:
             # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
             keep_alive = False
-        connection = request.protocol
-        if isinstance(connection, Connection) and connection.ends:
+        connection = request.connection
+        if connection.ends:
             # It is kept only as long as more has arrived on it.
             keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
         return await reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)

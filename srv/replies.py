@@ -15,8 +15,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Self
 
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+from srv.requests import Request
 
 WRITE_SECONDS_MAX: Final = 60
 """For a whole answer: on a loopback even the largest takes a second; who is slower keeps memory that others wait for."""
@@ -33,35 +32,16 @@ JOIN_BYTES_MAX: Final = 64 * 2**10
 _ALWAYS: Final = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
 
 
-class Written(web.StreamResponse):
-    """Tells aiohttp that the answer is written already, and whether the connection stays open."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        """Say whether it stays open."""
-        super().__init__()
-        self._keep_alive = keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Do nothing."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Do nothing."""
-
-
-KEEP: Final = Written(keep_alive=True)
-CLOSE: Final = Written(keep_alive=False)
-
-
 async def reply(
-    request: web.BaseRequest,
+    request: Request,
     status: HTTPStatus,
     pieces: Iterable[bytes] = (),
     size_bytes: int = 0,
     *,
     headers: bytes = b"",
     keep_alive: bool = True,
-) -> Written:
-    """Answer a request.
+) -> bool:
+    """Answer a request; returns whether the connection stays open.
 
     Args:
         request: the request.
@@ -74,24 +54,21 @@ async def reply(
     Raises:
         ConnectionError: the caller has gone.
     """
-    # HTTP/1.0 closes unless agreed otherwise; nobody speaks it for its speed.
-    keep_alive = keep_alive and request.keep_alive and request.version[1] == 1 and request.content.is_eof()
+    keep_alive = keep_alive and request.keeps_alive and request.body.is_eof()
     transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the caller has gone")
     text = head(status, size_bytes, headers, keep_alive=keep_alive)
-    request.writer.output_size += len(text)  # from here on there can be no other answer
+    request.is_answered = True
     if request.method == "HEAD":
         transport.write(text)
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
-        if request.protocol.writing_paused:
+        if request.connection.writing_paused:
             with _Patience(transport):
-                await request.writer.drain()
+                await request.connection.drain()
     else:
         transport.write(text)
         await _write_all(request, transport, pieces)
-    return KEEP if keep_alive else CLOSE
+    return keep_alive
 
 
 def head(status: HTTPStatus, size_bytes: int, headers: bytes = b"", *, keep_alive: bool) -> bytes:
@@ -117,7 +94,7 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-async def _write_all(request: web.BaseRequest, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
+async def _write_all(request: Request, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
     with _Patience(transport) as patience:
         for piece in pieces:
             view = memoryview(piece)
@@ -126,7 +103,7 @@ async def _write_all(request: web.BaseRequest, transport: asyncio.Transport, pie
                     raise ConnectionResetError("the caller has gone")
                 transport.write(view[start : start + WRITE_BYTES])
                 patience.written_bytes += len(view[start : start + WRITE_BYTES])
-                await request.writer.drain()
+                await request.connection.drain()
                 await asyncio.sleep(0)
 
 

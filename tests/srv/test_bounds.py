@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import web
 
 from srv import bodies, connections, replies
 from srv.auth import Door
 from srv.http import Dispatcher as AnyDispatcher
 from srv.http import HttpService
+from srv.requests import Request
 from tests.srv.daemon import WAIT_SECONDS
 
 MIB = 2**20
@@ -313,13 +313,13 @@ async def test_a_connection_that_we_close_amid_a_body_is_a_lost_one() -> None:
     reader = bodies.BodyReader(8 * MIB)
     raised: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        request.protocol.force_close()
+    async def handle(request: Request) -> bool:
+        request.connection.force_close()
         try:
             await reader.read(request, reader.place())
         except Exception as error:  # noqa: BLE001 - which one it is, is the question
             raised.set_result(error)
-        return replies.CLOSE
+        return False
 
     server = await asyncio.get_running_loop().create_server(connections.Connections(handle), "127.0.0.1", 0)
     _reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
