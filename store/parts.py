@@ -177,9 +177,9 @@ class Tail(NamedTuple):
             self.size_bytes + len(text),
             self.total_lines + added_lines,
             self.revision + 1,
-            True,
-            (*self.open_parts[:-1], OpenPart(last.start_byte, last.first_line, len(data))),
-            part,
+            ends_line=True,
+            open_parts=(*self.open_parts[:-1], OpenPart(last.start_byte, last.first_line, len(data))),
+            last=part,
         )
 
     def after(self, rewritten: OpenPart, parts: Sequence[Part], revision: int) -> Tail:
