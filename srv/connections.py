@@ -175,6 +175,11 @@ class Connection(web.RequestHandler):
             if not body.is_eof() and body.exception() is None:
                 body.set_exception(web.RequestPayloadError("what followed is not a body"))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Go on reading, where it was held back. aiohttp asks for it with every body, and would parse nothing once more."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp never stays open, and says so in its type
         """Close, unless something that has arrived whole is yet to be answered: `nc -N` and others end their side first."""
         if self._force_close or self._close or not self._request_count or self.is_idle:

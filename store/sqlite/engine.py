@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -34,6 +35,7 @@ from store.sqlite.failures import translated
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.imports import Imports, SourceFailedError
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
+from store.sqlite.thread import WriterThread
 from store.zones import Zone
 
 _READERS: Final = 4
@@ -74,7 +76,7 @@ class SqliteEngine(Engine):
     def __init__(self, path: Path) -> None:
         """Say where; `open` does the rest."""
         self._path = path
-        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._writer = WriterThread("sqlite-writer")
         self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
         self._reader = threading.local()
         self._reading_handles: set[sqlite3.Connection] = set()
@@ -86,11 +88,11 @@ class SqliteEngine(Engine):
 
     async def open(self) -> None:
         """Open the writing handle. Raises as `open_sqlite` does."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._open)
+        await self._writer.call(self._open)
 
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._apply, batch)
+        return await self._writer.call(partial(self._apply, batch))
 
     @property
     def maintenance_due(self) -> bool:
@@ -99,7 +101,7 @@ class SqliteEngine(Engine):
 
     async def maintain(self) -> None:
         """Move what the WAL holds into the database, as far as readers allow; never waits for them."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._checkpoint)
+        await self._writer.call(self._checkpoint)
 
     async def read_session_state(
         self, zone: Zone, if_revision: int | None = None, content_bytes_max: int | None = None
@@ -271,7 +273,7 @@ class SqliteEngine(Engine):
 
     def _close(self) -> None:
         self._readers.shutdown()
-        self._writer.shutdown()
+        self._writer.close()
         for connection in self._reading_handles:
             connection.close()
         if self._writing_handle is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -51,6 +50,6 @@ def on_writer(sqlite: SqliteEngine) -> OnWriter:
         return handle.execute(statement).fetchone()
 
     async def on_its_thread(statement: str) -> object:
-        return await asyncio.get_running_loop().run_in_executor(sqlite._writer, execute, statement)
+        return await sqlite._writer.call(lambda: execute(statement))
 
     return on_its_thread

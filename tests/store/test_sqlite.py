@@ -28,7 +28,7 @@ _Found = TypeVar("_Found")
 
 async def on_writer(engine: SqliteEngine, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
     """Do something with the writing handle, on its thread."""
-    return await asyncio.get_running_loop().run_in_executor(engine._writer, lambda: work(engine._handle()))
+    return await engine._writer.call(lambda: work(engine._handle()))
 
 
 async def apply(engine: SqliteEngine, *changes: Change) -> Sequence[object]:
@@ -106,7 +106,7 @@ async def test_the_event_loop_never_holds_a_handle(sqlite: SqliteEngine, monkeyp
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(16)))
     await sqlite.maintain()
-    assert {name.rpartition("_")[0] for name in threads} == {"sqlite-writer", "sqlite-reader"}
+    assert {name.partition("_")[0] for name in threads} == {"sqlite-writer", "sqlite-reader"}
 
 
 async def test_a_batch_is_one_transaction(sqlite: SqliteEngine) -> None:
