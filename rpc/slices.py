@@ -50,6 +50,12 @@ _TEXT: Final = re.compile(
 )
 _CLOSERS: Final = {ord("["): b"]", ord("{"): b"}"}
 _QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
+_BACKSLASHES_AT_END: Final = re.compile(rb"\\++\Z")
+_BACKSLASHES_MAX: Final = 256
+_ESCAPE_BYTES_MAX: Final = 12
+"""Of a surrogate pair."""
+
 _UTF8_LENGTH_MAX: Final = 4
 
 
@@ -224,10 +230,17 @@ class _Decoder:
         decoded = io.BytesIO()
         while True:
             start = position
+            if (cut := self._cut_within_string(start)) and (piece := _text_bytes(bytes(body[start:cut]))) is not None:
+                decoded.write(piece)
+                position = cut
+                continue
             position = self._skip(_TEXT, start)
             if position < len(body) and body[position] != _QUOTE:
                 position = self._character_start(start, position)
-            decoded.write(_text_bytes(bytes(body[start:position])))
+            piece = _text_bytes(bytes(body[start:position]))
+            if piece is None:
+                raise ParseError
+            decoded.write(piece)
             if position < len(body) and body[position] == _QUOTE:
                 break
             if position == start:
@@ -236,6 +249,27 @@ class _Decoder:
         self._copied = position + 1
         self._put_placeholder(LongText(decoded.getvalue()))
         return position + 1
+
+    def _cut_within_string(self, start: int) -> int:
+        """Return where a window of a string may be cut, without looking at what is before: at most a run of escapes earlier.
+
+        The string may have ended by then; whoever decodes the window finds that out. 0 where there is no such place, or the
+        body ends.
+        """
+        body, end = self._body, start + self._window_bytes
+        if end >= len(body):
+            return 0
+        escape = body.rfind(b"\\", max(start, end - _ESCAPE_BYTES_MAX), end)
+        if escape >= 0:
+            run = _BACKSLASHES_AT_END.search(body, max(start, escape - _BACKSLASHES_MAX), escape + 1)
+            end = run.start() if run else start
+            if end <= start or body[end - 1] == _BACKSLASH:
+                return 0
+        for _ in range(_UTF8_LENGTH_MAX):
+            if body[end] & 0xC0 != 0x80:  # noqa: PLR2004 - 10xxxxxx goes on with a character
+                return end if end > start else 0
+            end -= 1
+        return 0
 
     def _character_start(self, start: int, position: int) -> int:
         """Go back to the beginning of the character that a window's end splits."""
@@ -303,12 +337,12 @@ class _Decoder:
 _NUMBER_WORD: Final = f"{_WORD}="
 
 
-def _text_bytes(piece: bytes) -> bytes:
-    """Decode a piece of a string to UTF-8. Without escapes it is that already, but has yet to be proved so."""
+def _text_bytes(piece: bytes) -> bytes | None:
+    """Decode a piece of a string to UTF-8, None where it is none. Without escapes it is that already, if it can be proved."""
     try:
         text = orjson.loads(b'"%b"' % piece)
-    except orjson.JSONDecodeError as error:
-        raise ParseError from error
+    except orjson.JSONDecodeError:
+        return None
     return text.encode() if b"\\" in piece else piece
 
 
