@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from rpc.bodies import DIRECT_BYTES_MAX, OffLoop
+from rpc.bodies import OffLoop
+from rpc.memory import SMALL_ANSWER_BYTES
 from store.limits import KIB
 from store.records import Content
 
@@ -66,14 +67,14 @@ class Lines:
 
 def stored_text(content: Content) -> str | StoredText:
     """Return stored bytes in the form that suits their size."""
-    if sum(map(len, content)) > DIRECT_BYTES_MAX:
+    if sum(map(len, content)) > SMALL_ANSWER_BYTES:
         return StoredText(content)
     return b"".join(content).decode("utf-8", "replace")
 
 
 def lines(texts: list[str]) -> list[str] | Lines:
     """Return texts in the form that suits their size."""
-    return Lines(texts) if sum(map(len, texts)) > DIRECT_BYTES_MAX else texts
+    return Lines(texts) if sum(map(len, texts)) > SMALL_ANSWER_BYTES else texts
 
 
 async def encode(result: Any, off_loop: OffLoop) -> tuple[bytes, ...]:

@@ -17,7 +17,7 @@ from store.errors import OverloadedError, TooLargeError
 from store.limits import MIB
 
 SMALL_ANSWER_BYTES: Final = 1 * MIB
-"""An answer up to this size needs no room."""
+"""An answer up to this size needs no room, and is encoded on the event loop: it takes a millisecond, and so does a hop."""
 
 WAIT_SECONDS_MAX: Final = 10
 """Then a large answer is refused as OVERLOADED: longer than it takes to send what is asked for in good faith."""

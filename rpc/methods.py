@@ -13,6 +13,7 @@ from rpc.contract import METHODS
 from rpc.memory import SMALL_ANSWER_BYTES, expect
 from rpc.openrpc import document
 from rpc.schema import Params, Sent
+from rpc.snapshots import SnapshotsKept
 from store.errors import InvalidDefinitionIdError
 from store.limits import READ_BYTES_MAX
 from store.records import AgentStat, Appended, SessionState
@@ -78,9 +79,18 @@ class _Calls:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._document = document()
+        self._snapshots = SnapshotsKept()
 
     async def read(self, definition_id: str, if_revision: int | None = None) -> dict[str, Any]:
-        return await _whole(partial(self._sessions.read_session_state, definition_id, if_revision))
+        read = partial(self._sessions.read_session_state, definition_id)
+        if if_revision is not None:
+            state = await _whole(partial(read, if_revision))
+            return _unchanged(state) if state.unchanged else _state(state, _content(state))
+        kept = self._snapshots.of(definition_id)
+        state = await _whole(partial(read, kept.revision if kept else None))
+        if kept and state.unchanged and state.session_id != kept.session_id:
+            state = await _whole(read)
+        return _state(state, self._snapshots.content(definition_id, state, kept))
 
     async def append_output(
         self, definition_id: str, line: str | None = None, lines: list[str] | None = None, **conditions: Any
@@ -89,7 +99,8 @@ class _Calls:
         return await self._sessions.append_session_output(definition_id, texts, **conditions)
 
     async def read_archive(self, definition_id: str, archived_at_ms: int) -> dict[str, Any]:
-        return await _whole(partial(self._sessions.read_archive, definition_id, archived_at_ms))
+        state = await _whole(partial(self._sessions.read_archive, definition_id, archived_at_ms))
+        return _state(state, _content(state))
 
     async def read_output(self, max_bytes: int = 0, **arguments: Any) -> dict[str, Any]:
         await expect(min(max_bytes, READ_BYTES_MAX))
@@ -103,19 +114,22 @@ class _Calls:
             "session_id": page.session_id,
         }
 
-    async def mount(self, max_bytes: int = 0, **arguments: Any) -> dict[str, Any]:
+    async def mount(self, definition_id: str, max_bytes: int = 0, **arguments: Any) -> dict[str, Any]:
         lines_bytes = min(max_bytes, READ_BYTES_MAX)
         await expect(lines_bytes)
-        read = partial(self._sessions.mount, max_bytes=max_bytes, **arguments)
-        mount = await read(content_bytes_max=SMALL_ANSWER_BYTES)
+        read = partial(self._sessions.mount, definition_id, max_bytes=max_bytes, **arguments)
+        kept = self._snapshots.of(definition_id)
+        mount = await read(content_bytes_max=SMALL_ANSWER_BYTES, if_revision=kept.revision if kept else None)
+        if kept and mount.state.unchanged and mount.state.session_id != kept.session_id:
+            mount = await read(content_bytes_max=SMALL_ANSWER_BYTES)
         if mount.state.left_out_bytes:
             await expect(mount.state.left_out_bytes + lines_bytes)
             mount = await read()
         state, output = mount.state, mount.output
         snapshot = None
-        if state.content is not None:
+        if (content := self._snapshots.content(definition_id, state, kept)) is not None:
             snapshot = {
-                "content": stored_text(state.content),
+                "content": content,
                 "modts": state.modts,
                 "revision": state.revision,
                 "covers_line": mount.covers_line,
@@ -154,25 +168,26 @@ def _param(name: str) -> Iterator[None]:
         raise
 
 
-async def _whole(read: Callable[..., Awaitable[SessionState]]) -> dict[str, Any]:
+async def _whole(read: Callable[..., Awaitable[SessionState]]) -> SessionState:
     """Read a snapshot: a large one only once there is room for it."""
     state = await read(content_bytes_max=SMALL_ANSWER_BYTES)
     if state.left_out_bytes:
         await expect(state.left_out_bytes)
         state = await read()
-    return _state(state)
+    return state
 
 
-def _state(state: SessionState) -> dict[str, Any]:
-    if state.unchanged:
-        return {
-            "unchanged": True,
-            "modts": state.modts,
-            "revision": state.revision,
-            "session_id": state.session_id,
-        }
+def _content(state: SessionState) -> Any:
+    return None if state.content is None else stored_text(state.content)
+
+
+def _unchanged(state: SessionState) -> dict[str, Any]:
+    return {"unchanged": True, "modts": state.modts, "revision": state.revision, "session_id": state.session_id}
+
+
+def _state(state: SessionState, content: Any) -> dict[str, Any]:
     return {
-        "content": None if state.content is None else stored_text(state.content),
+        "content": content,
         "modts": state.modts,
         "revision": state.revision,
         "session_id": state.session_id,

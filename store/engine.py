@@ -247,11 +247,16 @@ class Engine(ABC):
 
     @abstractmethod
     async def mount(
-        self, zone: Zone, tail_lines: int, max_bytes: int, content_bytes_max: int | None = None
+        self,
+        zone: Zone,
+        tail_lines: int,
+        max_bytes: int,
+        content_bytes_max: int | None = None,
+        if_revision: int | None = None,
     ) -> Mount | None:
         """Read snapshot and output in one transaction; None where there is no such zone.
 
-        `content_bytes_max` is as in `read_session_state`.
+        `content_bytes_max` and `if_revision` are as in `read_session_state`.
 
         Lines start at `covers_line`, or are the last `tail_lines` where that is fewer; of those the newest that fit
         `max_bytes`.

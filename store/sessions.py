@@ -220,8 +220,11 @@ class Sessions:
         max_bytes: int | None = None,
         *,
         content_bytes_max: int | None = None,
+        if_revision: int | None = None,
     ) -> Mount:
-        """Read all that a pane needs at once, in one transaction; `content_bytes_max` as in `read_session_state`.
+        """Read all that a pane needs at once, in one transaction.
+
+        `content_bytes_max` and `if_revision` are as in `read_session_state`.
 
         Lines start at `covers_line`, or are the last `tail_lines` where that is fewer; of those the newest that fit
         `max_bytes`.
@@ -229,7 +232,7 @@ class Sessions:
         zone = validate_and_current(definition_id)
         lines_max = _clamp(tail_lines, limits.MOUNT_LINES_DEFAULT, limits.READ_LINES_MAX)
         bytes_max = _clamp(max_bytes, limits.READ_BYTES_DEFAULT, limits.READ_BYTES_MAX)
-        mount = await self._engine.mount(zone, lines_max, bytes_max, content_bytes_max)
+        mount = await self._engine.mount(zone, lines_max, bytes_max, content_bytes_max, if_revision)
         return mount or Mount(SessionState(None), None, Page([], 0, 0, 0, 0, None))
 
     async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:

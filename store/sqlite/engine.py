@@ -114,10 +114,17 @@ class SqliteEngine(Engine):
         return await self._read(f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes)
 
     async def mount(
-        self, zone: Zone, tail_lines: int, max_bytes: int, content_bytes_max: int | None = None
+        self,
+        zone: Zone,
+        tail_lines: int,
+        max_bytes: int,
+        content_bytes_max: int | None = None,
+        if_revision: int | None = None,
     ) -> Mount | None:
         """See `Engine.mount`."""
-        return await self._read(f"zone {zone}", reads.mount, zone, tail_lines, max_bytes, content_bytes_max)
+        return await self._read(
+            f"zone {zone}", reads.mount, zone, tail_lines, max_bytes, content_bytes_max, if_revision
+        )
 
     async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
         """See `Engine.stat`."""

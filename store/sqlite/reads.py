@@ -55,7 +55,12 @@ def read_output(
 
 
 def mount(
-    connection: sqlite3.Connection, zone: Zone, tail_lines: int, bytes_max: int, content_bytes_max: int | None
+    connection: sqlite3.Connection,
+    zone: Zone,
+    tail_lines: int,
+    bytes_max: int,
+    content_bytes_max: int | None,
+    if_revision: int | None,
 ) -> Mount | None:
     """See `Engine.mount`."""
     row = find_zone(connection, zone)
@@ -64,7 +69,7 @@ def mount(
     stored = last_part(connection, row.id, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     lines_max = min(tail_lines, max(0, stored.total_lines - (row.covers_line or 0)))
     page = _tail_page(connection, zone, row, stored, lines_max, bytes_max)
-    return Mount(_state(connection, zone, row, None, content_bytes_max), row.covers_line, page)
+    return Mount(_state(connection, zone, row, if_revision, content_bytes_max), row.covers_line, page)
 
 
 def stat(connection: sqlite3.Connection, definition_ids: Sequence[str]) -> list[AgentStat]:

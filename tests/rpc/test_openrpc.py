@@ -185,7 +185,7 @@ def test_the_verbs_have_the_names_of_the_parameters() -> None:
     }
     for row in METHODS:
         if verb := verbs.get(row.name):
-            # How much of a content is read at first is between us and the store.
-            ours = {"self", "content_bytes_max"}
+            # How much of a content is read, and whether at all, is between us and the store.
+            ours = {"self", "content_bytes_max", "if_revision"}
             names = [name for name in inspect.signature(verb).parameters if name not in ours]
             assert names == [param.name for param in row.params.rows]
