@@ -36,6 +36,9 @@ BATCH_CHANGES_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 8 * MIB
 """Bytes in one commit, unless one change alone is larger."""
 
+KEPT_SNAPSHOT_BYTES_MAX: Final = 64 * MIB
+"""Snapshots written last that the writing side keeps, all together: those of the panes that are open."""
+
 READ_ARCHIVES_DEFAULT: Final = 20
 READ_ARCHIVES_MAX: Final = 100
 READ_LINES_DEFAULT: Final = 200

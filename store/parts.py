@@ -69,6 +69,19 @@ def cut_opaque(chunks: Iterable[bytes]) -> Iterator[Part]:
         yield Part.of(rest, start)
 
 
+def cut_again(content: bytes, kept: Sequence[Part]) -> list[Part]:
+    """Cut a file as `cut_opaque` does, with the very parts of `kept` where the bytes are theirs: only others are summed up."""
+    view = memoryview(content)
+    parts = []
+    for number, start in enumerate(range(0, len(content) or 1, PART_BYTES)):
+        piece = view[start : start + PART_BYTES]
+        if number < len(kept) and kept[number].data == piece:
+            parts.append(kept[number])
+        else:
+            parts.append(Part.of(bytes(piece), start))
+    return parts
+
+
 def cut_lines(chunks: Iterable[bytes], start_byte: int = 0, first_line: int = 0) -> Iterator[Part]:
     """Cut output into parts of at most `PART_BYTES` that end at a line end; a longer line is a part of its own.
 

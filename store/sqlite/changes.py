@@ -16,8 +16,9 @@ from typing import Final
 from store import limits
 from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageDamagedError
-from store.parts import OpenPart, Part, Tail, cut_lines, cut_opaque, differing, open_run
+from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
+from store.sqlite.kept import KeptSnapshots
 from store.sqlite.rows import PARTS, RAW_CODEC, ZONES, damaged, files_of, find_zone, last_part, read_parts, slice_of
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
 
@@ -52,6 +53,7 @@ class Changes:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._known: OrderedDict[Zone, Known] = OrderedDict()
+        self._kept = KeptSnapshots(connection)
         self._pending: dict[tuple[int, int], _Row] = {}
         self.written_bytes = 0
 
@@ -60,8 +62,13 @@ class Changes:
         if zone is None:
             self._known.clear()
             self._pending.clear()
-        else:
-            self._known.pop(zone, None)
+            self._kept.clear()
+        elif known := self._known.pop(zone, None):
+            self._kept.forget(known.id)
+
+    def distrust(self) -> None:
+        """Compare the next snapshots with what is stored: some of that has turned out to be damaged."""
+        self._kept.clear()
 
     def write_state(self, change: WriteState) -> Written:
         """See `WriteState`."""
@@ -72,10 +79,15 @@ class Changes:
             raise RevisionMismatchError(change.expect_revision, revision)
         if known is None:
             known = self._begin_session(change.zone, change.now_ms)
-        parts = list(cut_opaque([change.content]))
-        changed = differing(self._stored_parts(known.id), parts)
+        kept = self._kept.of(known.id)
+        parts = cut_again(change.content, kept or ())
+        if kept is None:
+            changed = differing(self._stored_parts(known.id), parts)
+        else:
+            changed = [part for number, part in enumerate(parts) if number >= len(kept) or part is not kept[number]]
         cut_off = stored is not None and stored.size_bytes > len(change.content)
         self._execute("set_covers_line", id=known.id, covers_line=change.covers_line)
+        self._kept.keep(known.id, parts)
         if stored is not None and not changed and not cut_off:
             return Written(len(change.content), stored.modified_at_ms, revision, known.session_id)
         if not changed or changed[-1] is not parts[-1]:

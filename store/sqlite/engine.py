@@ -27,21 +27,19 @@ from store.engine import (
     Outcome,
     WriteState,
 )
-from store.errors import StoreError, StoreRefusedError
+from store.errors import StorageDamagedError, StoreError, StoreRefusedError
 from store.records import AgentStat, ArchiveSummary, Mount, Page, SessionState, ZoneStat
 from store.sqlite import reads
 from store.sqlite.changes import Changes
 from store.sqlite.failures import translated
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.imports import Imports, SourceFailedError
+from store.sqlite.log import WriteAheadLog
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
 from store.sqlite.thread import WriterThread
 from store.zones import Zone
 
 _READERS: Final = 4
-_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
-"""So much in the WAL, roughly, makes a checkpoint due: few enough of them, and each one short."""
-
 _CHANGE_BYTES: Final = 12 * 1024
 """What a change puts into the WAL besides its data: three pages."""
 
@@ -83,7 +81,8 @@ class SqliteEngine(Engine):
         self._writing_handle: sqlite3.Connection | None = None
         self._changes: Changes
         self._verbs: dict[type[Any], Callable[[Any], Any]]
-        self._checkpointed_bytes = 0
+        self._log: WriteAheadLog
+        self._is_damaged = False
         self._closed = False
 
     async def open(self) -> None:
@@ -97,7 +96,7 @@ class SqliteEngine(Engine):
     @property
     def maintenance_due(self) -> bool:
         """See `Engine.maintenance_due`."""
-        return self._changes.written_bytes - self._checkpointed_bytes >= _CHECKPOINT_BYTES
+        return self._log.is_due(self._changes.written_bytes)
 
     async def maintain(self) -> None:
         """Move what the WAL holds into the database, as far as readers allow; never waits for them."""
@@ -183,6 +182,7 @@ class SqliteEngine(Engine):
         with translated(f"the store {self._path}"):
             try:
                 self._writing_handle = open_writing(self._path)
+                self._log = WriteAheadLog(self._writing_handle)
                 upgrade(self._writing_handle, self._path)
             except sqlite3.DatabaseError as error:
                 if type(error) is not sqlite3.DatabaseError:
@@ -202,16 +202,23 @@ class SqliteEngine(Engine):
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         connection = self._handle()
+        if self._is_damaged:
+            self._is_damaged = False
+            self._changes.distrust()
         with translated(_place(batch)):
+            is_complete = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 outcomes = [self._outcome(change) for change in batch]
                 self._changes.flush()
+                is_complete = True
                 connection.execute("COMMIT")
             except BaseException:
                 self._changes.forget()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                if is_complete:
+                    self._log.cover_refused()
                 raise
         self._changes.written_bytes += len(batch) * _CHANGE_BYTES
         return outcomes
@@ -220,6 +227,8 @@ class SqliteEngine(Engine):
         """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
         if type(change) is not AppendOutput:
             self._changes.flush()  # it may look at what was appended
+        if isinstance(change, ImportSession | MoveSession | CompleteSession):
+            self._changes.distrust()  # it may give a session files that another one had
         try:
             outcome: Outcome = self._verbs[type(change)](change)
         except SourceFailedError as error:
@@ -233,9 +242,7 @@ class SqliteEngine(Engine):
         return outcome
 
     def _checkpoint(self) -> None:
-        with translated("the write-ahead log"):
-            self._handle().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._checkpointed_bytes = self._changes.written_bytes
+        self._log.checkpoint(self._changes.written_bytes)
 
     def _handle(self) -> sqlite3.Connection:
         if self._writing_handle is None:
@@ -258,7 +265,8 @@ class SqliteEngine(Engine):
                     connection.execute("BEGIN")
                     answer = question(connection, *arguments, **named)
                     connection.execute("COMMIT")
-                except BaseException:
+                except BaseException as error:
+                    self._is_damaged = self._is_damaged or isinstance(error, StorageDamagedError)
                     # A statement that an error left running would answer the next question from the past.
                     self._drop_reading_handle(connection)
                     raise
@@ -281,10 +289,16 @@ class SqliteEngine(Engine):
     def _close(self) -> None:
         self._readers.shutdown()
         self._writer.close()
-        for connection in self._reading_handles:
-            connection.close()
+        handles = list(self._reading_handles)
         if self._writing_handle is not None:
-            self._writing_handle.close()
+            if self._log.must_stay:
+                # The last handle to be closed moves the log, if it can write.
+                handles.insert(0, self._writing_handle)
+                handles.append(open_reading(self._path))
+            else:
+                handles.append(self._writing_handle)
+        for connection in handles:
+            connection.close()
 
 
 def _place(batch: Sequence[Change]) -> str:

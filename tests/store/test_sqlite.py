@@ -15,7 +15,7 @@ from store.engine import AppendOutput, ArchiveSession, Change, MoveSession, Writ
 from store.errors import StorageUnavailableError, StoreRefusedError
 from store.limits import PART_BYTES
 from store.records import Appended, Archived, Written
-from store.sqlite import SqliteEngine, changes, handles, open_sqlite
+from store.sqlite import SqliteEngine, changes, handles, log, open_sqlite
 from store.sqlite import engine as engine_module
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.store.foreign import bytes_of, looking, meddling, parts, rows, size_of, wal_of
@@ -170,13 +170,12 @@ async def test_small_changes_make_a_checkpoint_due_as_well(sqlite: SqliteEngine,
 
 async def test_a_checkpoint_that_failed_is_still_due(sqlite: SqliteEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Housekeeping that failed is tried again after the next batch."""
-    monkeypatch.setattr(engine_module, "_CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(log, "_CHECKPOINT_BYTES", 1)
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
-    handle = sqlite._writing_handle
-    sqlite._writing_handle = None
-    with pytest.raises(RuntimeError, match="not open"):
+    await on_writer(sqlite, lambda connection: connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY))
+    with pytest.raises(sqlite3.DatabaseError):
         await sqlite.maintain()
-    sqlite._writing_handle = handle
+    await on_writer(sqlite, lambda connection: connection.set_authorizer(None))
     assert is_due(sqlite)
     await sqlite.maintain()
     assert not is_due(sqlite)

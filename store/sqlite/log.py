@@ -1,0 +1,66 @@
+"""The write-ahead log: when it is moved into the database, and what is done about it after the disk has failed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from store.sqlite.failures import translated
+from store.sqlite.schema import SCHEMA_VERSION
+
+_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""So much in the log, roughly, makes a checkpoint due: few enough of them, and each one short."""
+
+_FSYNC_FAILED: Final = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+
+_log = structlog.get_logger()
+
+
+class WriteAheadLog:
+    """Looks after the log through the writing handle, on the writer's thread.
+
+    Attributes:
+        must_stay: the database file could not be synced. What the kernel then holds of it is no longer known, while SQLite
+            would take some of it for written. The log still has all of it, so it is kept; the next start moves it once more.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Look after the log of this handle."""
+        self._connection = connection
+        self._moved_bytes = 0
+        self.must_stay = False
+
+    def is_due(self, written_bytes: int) -> bool:
+        """Tell whether so much has been written that a checkpoint is due."""
+        return not self.must_stay and written_bytes - self._moved_bytes >= _CHECKPOINT_BYTES
+
+    def checkpoint(self, written_bytes: int) -> None:
+        """Move the log into the database, as far as readers allow; never waits for them.
+
+        Raises:
+            StorageUnavailableError, StorageFullError: it did not work; what is stored is as safe as before.
+        """
+        with translated("the write-ahead log"):
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode in _FSYNC_FAILED:
+                    self.must_stay = True
+                    _log.error("sync_failed", hint="the log grows from now on; see to the disk and restart the daemon")
+                raise
+        self._moved_bytes = written_bytes
+
+    def cover_refused(self) -> None:
+        """Write over what a failed commit has left in the log, whole perhaps, so that no later start takes it for stored.
+
+        Where this fails too, the next commit does it; a crash before that may bring the refused changes back.
+        """
+        with suppress(sqlite3.Error):
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._connection.execute("COMMIT")
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
