@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from migrations.sources import SessionStore
+from migrations.sources import StoredSessions
 from store.engine import Change, CompleteSession, ImportSession, MoveSession, Outcome
 from store.errors import ZoneNotFoundError
 from store.limits import TIME_MS_MAX
@@ -63,7 +63,7 @@ class _ImportedContent:
 class Rehearsal:
     """Stands before a store, or before none, and pretends (see `SessionStore`)."""
 
-    def __init__(self, store: SessionStore | None) -> None:
+    def __init__(self, store: StoredSessions | None) -> None:
         """Begin with what the store holds."""
         self._store = store
         self._sessions: dict[Zone, _Session | None] = {}

@@ -15,7 +15,7 @@ from migrations.block_zones_v1 import migrate_block_zones_v1
 from migrations.promote_template_sessions_v1 import migrate_promote_template_sessions_v1
 from migrations.records import MigrationReport, Progress
 from migrations.rehearsal import Rehearsal
-from migrations.sources import SCRATCH_DIR, LegacySources, MigrationRun
+from migrations.sources import SCRATCH_DIR, LegacySources, MigrationRun, StoredSessions
 from store.engine import Engine
 
 BUSY_MS: Final = 5_000
@@ -63,7 +63,7 @@ async def run_migrations(
 
 async def plan_migrations(
     data_dir: Path,
-    engine: Engine | None,
+    engine: StoredSessions | None,
     *,
     now_ms: Callable[[], int],
     force: bool = False,
@@ -79,7 +79,7 @@ async def plan_migrations(
 
     Args:
         data_dir: the data directory.
-        engine: the store, or None where there is none yet.
+        engine: the store, of which only the sessions are read, or None where there is none yet.
         now_ms: the clock, unix ms.
         force: look again, whatever the marker says.
         progress: as in `run_migrations`.

@@ -18,11 +18,8 @@ SCRATCH_DIR: Final = "migration_copies"
 """In the data directory: copies of databases that cannot be read where they are. Removed at the end, or at the next start."""
 
 
-class SessionStore(Protocol):
-    """What the migrations ask of the store: a part of `store.engine.Engine`, where each verb is described."""
-
-    async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
-        """See `Engine.apply`."""
+class StoredSessions(Protocol):
+    """What the migrations ask of what is stored: a part of `store.engine.Engine`, where each verb is described."""
 
     async def zone_stat(self, zone: Zone) -> ZoneStat | None:
         """See `Engine.zone_stat`."""
@@ -35,6 +32,13 @@ class SessionStore(Protocol):
 
     async def origins(self) -> set[str]:
         """See `Engine.origins`."""
+
+
+class SessionStore(StoredSessions, Protocol):
+    """The same, where sessions can be taken over."""
+
+    async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        """See `Engine.apply`."""
 
 
 class LegacySources:

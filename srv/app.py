@@ -34,7 +34,7 @@ from srv.announce import MigrationTicker, say
 from srv.auth import Door, hosts_of, url_of
 from srv.config import PROCESS_SETTINGS, Settings, limit_settings
 from srv.connections import CONNECTIONS_MAX
-from srv.data_dir import PRIVATE_DIRECTORY, DataDir, DataDirError, DataDirInUseError
+from srv.data_dir import PRIVATE_DIRECTORY, STORE_FILE, DataDir, DataDirError, DataDirInUseError
 from srv.exits import Exit, StartFailedError
 from srv.health import Health
 from srv.http import HttpService
@@ -42,11 +42,19 @@ from srv.listen import BACKLOG, CannotListenError, UnixListener, listen_tcp
 from srv.stopping import Stop
 from srv.version import VERSION
 from store.engine import Engine
-from store.errors import ShuttingDownError, StoreError, StoreRefusedError
+from store.errors import (
+    ShuttingDownError,
+    StorageDamagedError,
+    StorageFullError,
+    StoreError,
+    StoreRefusedError,
+)
 from store.limits import Limits
 from store.preview_worker import PreviewWorker
 from store.sessions import Sessions
-from store.sqlite import open_sqlite
+from store.sqlite import backup, open_sqlite
+from store.sqlite.backup import Copied
+from store.sqlite.looking import StoredSessions, ask_sessions
 from store.writer import Writer
 
 SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
@@ -121,7 +129,7 @@ def _unusable(path: Path, error: StoreError) -> str:
 
 
 def _store_path(data_dir: Path) -> Path:
-    return data_dir / "db" / "zones.db"
+    return data_dir / STORE_FILE
 
 
 async def _open_copy(data_dir: Path, scratch: Path) -> Engine | None:
@@ -182,6 +190,40 @@ async def plan(
         finally:
             if engine is not None:
                 await engine.close()
+
+
+async def left_to_migrate(data_dir: Path, *, progress: Callable[[Progress], None]) -> list[MigrationReport]:
+    """Tell what `migrate` would do, whatever the marker says. Nothing changes, and a daemon may be running meanwhile.
+
+    Raises:
+        StartFailedError: the old data cannot be read, or the store.
+    """
+
+    async def question(sessions: StoredSessions | None) -> list[MigrationReport]:
+        return await plan_migrations(data_dir, sessions, now_ms=now_ms, force=True, progress=progress)
+
+    path = _store_path(data_dir)
+    with _migration_failures():
+        is_there = path.exists() and path.stat().st_size > 0
+        return await (ask_sessions(path, question) if is_there else question(None))
+
+
+def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None]) -> Copied:
+    """Copy the store as it is at one instant into one empty file; a daemon may be running meanwhile.
+
+    Raises:
+        StartFailedError: it cannot be read, or the copy not be written.
+    """
+    try:
+        return backup.copy_store(_store_path(data_dir), copy, progress)
+    except StorageFullError as error:
+        raise StartFailedError(Exit.FAILED, f"the disk of {copy.parent} is full: nothing was left there") from error
+    except StoreRefusedError as error:
+        raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
+    except StorageDamagedError as error:
+        raise StartFailedError(Exit.STORE_REFUSED, f"{error}; zonekeeper doctor tells more") from error
+    except StoreError as error:
+        raise StartFailedError(Exit.FAILED, f"{error}: the store cannot be read, or the copy not be written") from error
 
 
 def now_ms() -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from srv import app, client_commands, migrate_command
+from srv import app, backup, client_commands, doctor, migrate_command
 from srv.config import Settings, WrongSettingError, add_options, resolve, unknown_variables
 from srv.exits import EXIT_CODES_HELP, Exit, StartFailedError
 from srv.logs import configure_logs
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_serve(commands)
     _add_migrate(commands)
+    _add_doctor(commands)
+    _add_backup(commands)
     _add_status(commands)
     _add_call(commands)
     return parser
@@ -130,6 +132,34 @@ def _add_migrate(commands: _Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_options(parser, _DATA_DIR_AND_LOGS)
     parser.set_defaults(command=migrate_command.migrate, table=_DATA_DIR_AND_LOGS)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="check the store, the migration and the environment",
+        description="Check the store to the last byte, whether old data is left to migrate, and the environment. Nothing is "
+        "changed, and a daemon may be running meanwhile. Exits 1 where something is wrong, or left to migrate. "
+        f"{_SETTINGS_HELP}",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_options(parser, _DATA_DIR)
+    parser.set_defaults(command=doctor.doctor, table=_DATA_DIR)
+
+
+def _add_backup(commands: _Commands) -> None:
+    parser = commands.add_parser(
+        "backup",
+        help="copy the store, while the daemon runs as well",
+        description="Copy the store as it is at one instant into one file, check the copy, and only then give it its name. "
+        f"A daemon may be running meanwhile. An existing file is never replaced. {_SETTINGS_HELP}",
+    )
+    parser.add_argument(
+        "destination", metavar="DEST", help="file to make, or a directory to make one in, named by the time"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    add_options(parser, _DATA_DIR)
+    parser.set_defaults(command=backup.backup, table=_DATA_DIR)
 
 
 def _add_status(commands: _Commands) -> None:

@@ -20,7 +20,7 @@ from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from srv.exits import Exit, StartFailedError
 from srv.logs import escaped
-from srv.output import write_out
+from srv.output import size_in_words, write_out
 
 
 def status(options: argparse.Namespace, settings: Settings) -> int:
@@ -174,21 +174,12 @@ def _in_words(name: str, value: Any) -> str:
     if not isinstance(value, int):
         return "none" if value is None else str(value)
     if name.endswith("_bytes"):
-        return _size(value)
+        return size_in_words(value)
     if name.endswith("_at_ms"):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value / 1000))
     if name.endswith("_ms"):
         return _duration(value // 1000)
     return str(value)
-
-
-def _size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:  # noqa: PLR2004 - binary units
-            return f"{size:.1f} {unit}" if unit != "bytes" else f"{size_bytes} bytes"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def _duration(seconds: int) -> str:

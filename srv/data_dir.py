@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
+STORE_FILE: Final = "db/zones.db"
+"""The store, in the data directory."""
+
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 TOKEN_BYTES: Final = 32
@@ -27,6 +30,11 @@ class DataDirError(Exception):
 
 class DataDirInUseError(Exception):
     """Another process holds the data directory."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        """Say which, as far as it is known."""
+        super().__init__(f"the data directory {path} is in use by {holder}")
+        self.holder = holder
 
 
 class DataDir:
@@ -91,6 +99,17 @@ class DataDir:
         self._lock_handle = handle
         self._is_writable = False
 
+    def holder(self) -> str | None:
+        """Say who holds the directory; None where nobody does, or that cannot be found out."""
+        try:
+            self.lock_without_a_trace()
+        except DataDirInUseError as error:
+            return error.holder
+        except DataDirError:
+            return None
+        self.release()
+        return None
+
     def release(self) -> None:
         """Let go. The lock file stays: removing it would let two processes lock two files of one name."""
         if self._lock_handle is None:
@@ -107,7 +126,7 @@ class DataDir:
         except BlockingIOError as error:
             holder = _holder(handle)
             os.close(handle)
-            raise DataDirInUseError(f"the data directory {self.path} is in use by {holder}") from error
+            raise DataDirInUseError(self.path, holder) from error
         except OSError as error:
             os.close(handle)
             raise DataDirError(f"the data directory {self.path} cannot be locked: {error.strerror}") from error

@@ -10,7 +10,7 @@ class Exit(IntEnum):
 
     STOPPED = 0
     FAILED = 1
-    """A command could not do what it was asked to."""
+    """A command could not do what it was asked to, or `doctor` found something."""
     WRONG_USAGE = 2
     DATA_DIR_IN_USE = 3
     STORE_REFUSED = 4
@@ -21,7 +21,7 @@ class Exit(IntEnum):
 EXIT_CODES_HELP = """\
 exit codes:
   0  stopped, or done
-  1  a command could not do what it was asked to
+  1  a command could not do what it was asked to; doctor: something is wrong, or left to migrate
   2  wrong usage, a wrong setting, or a data directory that cannot be used
   3  the data directory is in use by another daemon
   4  the store is damaged, foreign, too new or held by another program

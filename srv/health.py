@@ -1,4 +1,4 @@
-"""How the daemon is: for `srv:status`, and for whoever asks whether it is ready."""
+"""How the daemon is: for `srv:status`, and for whoever asks whether it is ready; and how a store is, for `doctor`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from migrations.records import MigrationReport
+from srv.doctor_report import Check, Finding, State
+from srv.exits import Exit, StartFailedError
+from srv.output import size_in_words
+from srv.progress import Show
 from srv.version import VERSION
 from store.engine import Engine
+from store.errors import StoreError
+from store.sqlite.check import StoreCheck, check_store
+from store.sqlite.structure import sqlite_facts
 from store.writer import Writer
 
 READ_SECONDS_MAX: Final = 2
 """A store that does not answer the smallest question in this time is not ready."""
+
+RATE_BYTES_MIN: Final = 16 * 1024 * 1024
+"""Below this the time that a check takes says nothing of its speed."""
 
 _log = structlog.get_logger()
 
@@ -72,3 +83,92 @@ class Health:
 def migration_facts(report: MigrationReport) -> dict[str, Any]:
     """Return how a migration went: its outcome and its statistics."""
     return {"outcome": str(report.outcome), **asdict(report.stats)}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChecks:
+    """What checking a store has shown.
+
+    Attributes:
+        checks: for people, a line each.
+        facts: sizes in bytes and counts; None where there is no store yet.
+        findings_left_off: how many findings there are beyond those of the checks.
+        can_be_read: False where it is damaged beyond reading, foreign or too new.
+    """
+
+    checks: list[Check]
+    facts: dict[str, Any] | None
+    findings_left_off: int
+    can_be_read: bool
+
+    @property
+    def wrong(self) -> list[str]:
+        """The sentences of what is wrong."""
+        findings = (finding for check in self.checks for finding in check.findings)
+        return [finding.message for finding in findings if finding.level is State.WRONG]
+
+
+def store_checks(path: Path, show: Show) -> StoreChecks:
+    """Check a store, beside the daemon that owns it or where none runs. Nothing is written.
+
+    Args:
+        path: of the database.
+        show: told how far the check is.
+    """
+    found = check_store(path, show)
+    if not found.exists:
+        none_yet = Check.of("store", "open", f"there is no {path} yet: the first start makes it")
+        return StoreChecks([none_yet], None, 0, can_be_read=True)
+    seen = {
+        "open": f"{path}, {size_in_words(found.database_bytes)}",
+        "schema": "as this version makes it",
+        "structure": "SQLite finds nothing wrong",
+        "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
+        "orphans": "no content without a session",
+        "files": f"{found.files} files in {found.parts} parts, {size_in_words(found.content_bytes)}{_rate(found)}",
+    }
+    checks = [_store_check(name, detail, found) for name, detail in seen.items()]
+    not_facts = {"path", "exists", "is_open", "findings", "findings_left_off"}
+    facts = {"path": str(path), **{name: value for name, value in asdict(found).items() if name not in not_facts}}
+    return StoreChecks(checks, facts, found.findings_left_off, found.is_open)
+
+
+def _rate(found: StoreCheck) -> str:
+    """Say how fast it was, where there was enough to tell."""
+    if found.content_bytes < RATE_BYTES_MIN:
+        return ""
+    return f", {size_in_words(int(found.content_bytes / found.seconds))} a second"
+
+
+def _store_check(name: str, detail: str, found: StoreCheck) -> Check:
+    if not found.is_open and name != "open":
+        return Check("store", name, State.SKIPPED, "the store cannot be read")
+    findings = [
+        Finding(
+            each.word,
+            State.WRONG if each.is_wrong else State.WARNING,
+            each.message,
+            each.hint,
+            each.zone,
+            each.file,
+            each.start_byte,
+        )
+        for each in found.findings
+        if each.check == name
+    ]
+    return Check.of("store", name, detail if not findings else f"{len(findings)} findings", findings)
+
+
+def sqlite_settings(scratch: Path) -> dict[str, Any]:
+    """Tell which SQLite this is, and which settings it keeps, set and read back as the daemon does it.
+
+    Args:
+        scratch: an empty directory, for the database that is made for it.
+
+    Raises:
+        StartFailedError: a setting does not take.
+    """
+    try:
+        return sqlite_facts(scratch)
+    except StoreError as error:
+        raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error

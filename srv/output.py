@@ -33,3 +33,13 @@ def write_out(text: str) -> None:
 def drop_output() -> None:
     """Drop what could not be written. Python would try, and complain, once more when it flushes at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def size_in_words(size_bytes: int) -> str:
+    """Write a size for people, in the largest binary unit that it fills."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:  # noqa: PLR2004 - binary units
+            return f"{size:.1f} {unit}" if unit != "bytes" else f"{size_bytes} bytes"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from rpc.errors import INTERNAL, NUMBERS
+from srv.doctor_report import State
 from srv.exits import Exit
 from store import errors, limits
 from tests.legacy_dirs import populate
@@ -181,6 +182,40 @@ def test_the_migration_commands_tell_and_then_do_what_they_told(agentmux: Path) 
     assert filestore.read_bytes() == before[filestore]
 
 
+def test_the_doctor_s_command_says_what_is_in_order(home: Path, port: str) -> None:
+    """Beside the daemon that the first command started."""
+    (printed,) = (printed for _, printed in run(blocks("Is everything in order?")[0], home, port) if printed)
+    assert "everything is in order" in printed
+
+
+def test_the_members_of_the_doctor_s_report_are_those_of_the_code(home: Path, port: str) -> None:
+    """Each has its row, and those of the rows that have members name them."""
+    ((_, printed), *_) = run(".venv/bin/zonekeeper doctor --json\n", home, port)
+    report = json.loads(printed)
+    shown = {name: row[1] for row in rows("Is everything in order?") for name in re.findall(r"`(\w+)`", row[0])}
+    assert list(shown) == list(report)
+    assert re.findall(r"`(\w+)`", shown["store"]) == list(report["store"])
+    assert re.findall(r"`(\w+)`", shown["environment"]) == list(report["environment"])
+    in_checks = re.findall(r"`(\w+)`", shown["checks"])
+    assert set(report["checks"][0]) <= set(in_checks)
+    assert set(in_checks) - set(report["checks"][0]) == {"store", "migration", "environment", *State}
+
+
+def test_a_backup_made_and_restored_as_the_readme_says_is_the_store_it_was(tmp_path: Path) -> None:
+    """Made while the daemon runs; what was written afterwards is gone once it is restored."""
+    make_one, restore = blocks("Backups")
+    write = '.venv/bin/zonekeeper call agent:session:append_output \'["maks", "{}"]\'\n'
+    read = ".venv/bin/zonekeeper call agent:session:read_output '[\"maks\"]'\n"
+    with started("make run\n", tmp_path):
+        run(write.format("before"), tmp_path, "0")
+        run(make_one, tmp_path, "0")
+        run(write.format("after"), tmp_path, "0")
+        assert json.loads(run(read, tmp_path, "0")[0][1])["lines"] == ["before", "after"]
+    run(restore, tmp_path, "0")
+    with started("make run\n", tmp_path):
+        assert json.loads(run(read, tmp_path, "0")[0][1])["lines"] == ["before"]
+
+
 def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agentmux: Path) -> None:
     """The lines on standard output have the members that are shown; the end of standard input ends the daemon, with 0."""
     (command,) = re.findall(r"`(zonekeeper serve .*?)`", sections()["Under a parent process"])
@@ -206,7 +241,9 @@ def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agent
 def test_no_section_has_commands_that_no_test_runs() -> None:
     """Those of the container are run by test_dockerfile.py, all others here."""
     with_commands = {name for name in sections() if blocks(name)}
-    assert with_commands == {"Zonekeeper", "In a container", "Coming from AgentMux"}
+    assert with_commands == {
+        *("Zonekeeper", "In a container", "Coming from AgentMux", "Is everything in order?", "Backups"),
+    }
 
 
 def test_the_settings_are_those_of_the_code() -> None:

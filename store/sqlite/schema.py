@@ -43,7 +43,7 @@ def check_file(path: Path) -> None:
     try:
         connection = open_reading(path)
         try:
-            _check_version(connection, path)
+            check_version(connection, path)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -62,7 +62,7 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _check_version(connection, path)
+        version = check_version(connection, path)
         for step in _STEPS[version:]:
             for name in step:
                 connection.execute(_STATEMENTS[name])
@@ -76,7 +76,12 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
         raise
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the stored form, 0 for a new store.
+
+    Raises:
+        StoreRefusedError: written by a newer program, or by another one.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
