@@ -50,7 +50,9 @@ async def test_pieces_are_woven_into_the_rest() -> None:
 
 
 @pytest.mark.parametrize("unit", ["x", "é", "😀", '"\\\n', "\x00", '{"nodes": [1, "ÿ"]}'])
-@pytest.mark.parametrize("size_bytes", [DIRECT_BYTES_MAX - 1_000, DIRECT_BYTES_MAX + 1_000, SMALL_ANSWER_BYTES + 1_000, 3_000_000])
+@pytest.mark.parametrize(
+    "size_bytes", [DIRECT_BYTES_MAX - 1_000, DIRECT_BYTES_MAX + 1_000, SMALL_ANSWER_BYTES + 1_000, 3_000_000]
+)
 async def test_a_snapshot_of_any_size_comes_back_as_it_was_written(wire: Wire, unit: str, size_bytes: int) -> None:
     """Through the body, the store and the answer, of `read`, `mount` and `read_archive`."""
     content = unit * (size_bytes // len(unit.encode()))
