@@ -34,7 +34,7 @@ from srv.announce import MigrationTicker, say
 from srv.auth import Door, hosts_of, url_of
 from srv.config import PROCESS_SETTINGS, Settings, limit_settings
 from srv.connections import CONNECTIONS_MAX
-from srv.data_dir import PRIVATE_DIRECTORY, STORE_FILE, DataDir, DataDirError, DataDirInUseError
+from srv.data_dir import STORE_FILE, DataDir, DataDirError, DataDirInUseError, make_directory
 from srv.exits import Exit, StartFailedError
 from srv.health import Health
 from srv.http import HttpService
@@ -109,7 +109,7 @@ async def open_store(data_dir: Path) -> Engine:
     """
     path = _store_path(data_dir)
     try:
-        path.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        make_directory(path.parent)
         return await open_sqlite(path)
     except StoreRefusedError as error:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error

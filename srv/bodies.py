@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from srv.auth import RETRY_SHORTLY, Refusal
 from srv.requests import Request
@@ -99,7 +99,7 @@ class BodyReader:
         try:
             request.ask_for_body()
             return await self._read(request, place)
-        except web.RequestPayloadError:
+        except RequestPayloadError:
             return _BROKEN
         except RuntimeError as error:
             if request.connection.connected:

@@ -14,9 +14,12 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
-from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+from aiohttp.web_server import Server
 
 from srv import replies
 from srv.auth import RETRY_SHORTLY, is_same_user
@@ -49,7 +52,7 @@ _INT: Final = struct.Struct("i")
 _log = structlog.get_logger()
 
 
-class Connection(web.RequestHandler):
+class Connection(RequestHandler):
     """One connection.
 
     Attributes:
@@ -173,7 +176,7 @@ class Connection(web.RequestHandler):
         if self._messages and self._request is not None:
             body = self._request.body
             if not body.is_eof() and body.exception() is None:
-                body.set_exception(web.RequestPayloadError("what followed is not a body"))
+                body.set_exception(RequestPayloadError("what followed is not a body"))
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
         """Go on reading, where it was held back. aiohttp asks for it with every body, and would parse nothing once more."""
@@ -188,7 +191,7 @@ class Connection(web.RequestHandler):
             return True
         body = self._newest_body
         if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(web.RequestPayloadError("the caller has ended amid its body"))
+            body.set_exception(RequestPayloadError("the caller has ended amid its body"))
         self._half_closed_look = self._loop.call_later(HALF_CLOSED_LOOK_SECONDS, self._look_half_closed)
         return True
 
@@ -300,7 +303,7 @@ class Connection(web.RequestHandler):
                     await body.readany()
         except TimeoutError:
             pass
-        except web.RequestPayloadError:
+        except RequestPayloadError:
             _log.debug("body_broke_off")
 
     def _answer_rubbish(self, error: Any) -> None:
@@ -311,7 +314,7 @@ class Connection(web.RequestHandler):
             self.transport.write(replies.head(HTTPStatus(error.status), len(body), keep_alive=False) + body)
 
 
-class Connections(web.Server):
+class Connections(Server):
     """The connections of one listener.
 
     Attributes:
@@ -385,6 +388,6 @@ class Connections(web.Server):
                 connection.abort()
 
 
-async def _never_called(_request: web.BaseRequest) -> web.StreamResponse:
+async def _never_called(_request: BaseRequest) -> StreamResponse:
     """Stand in for the handler that aiohttp's own loop would call."""
     raise NotImplementedError

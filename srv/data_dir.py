@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,12 @@ STORE_FILE: Final = "db/zones.db"
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 TOKEN_BYTES: Final = 32
+
+_DIRECTORY: Final = 0o777
+"""Of others' directories: less what the process's umask takes away."""
+
+_NO_DIRECTORY_SYNC: Final = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
+"""What is said where directories cannot be synced: by some file systems, and of one that we may enter and not read."""
 
 
 class DataDirError(Exception):
@@ -65,9 +72,8 @@ class DataDir:
             DataDirError: it cannot be made or written.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            for directory in (self.path, self._lock_file.parent):
-                directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+            make_directory(self.path)
+            self._lock_file.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
             handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         except OSError as error:
             raise DataDirError(f"the data directory {self.path} cannot be used: {error.strerror}") from error
@@ -168,6 +174,40 @@ class DataDir:
         for path in (self.token_file, self.run_file):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a private directory where it is missing, and those above it; no power cut takes away what was made.
+
+    Raises:
+        OSError: it cannot be made, or not be made sure of; or something else is there.
+    """
+    _make_directory(path, PRIVATE_DIRECTORY)
+
+
+def _make_directory(path: Path, mode: int) -> None:
+    if not path.parent.exists():
+        _make_directory(path.parent, _DIRECTORY)
+    try:
+        path.mkdir(mode)
+    except OSError:  # of a directory that is there some systems say that it cannot be written
+        if not path.is_dir():
+            raise
+        return
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the names in a directory on disk, as far as its file system does that at all."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY_SYNC:
+            raise
 
 
 def _holder(handle: int) -> str:

@@ -6,15 +6,9 @@ import argparse
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
-
-from rich.console import Console
-from rich.progress import Progress as ProgressBar
-from rich.progress import TaskID
 
 from migrations.records import MigrationInterruptedError, MigrationOutcome, MigrationReport, Progress
 from srv import app
@@ -24,6 +18,7 @@ from srv.exits import Exit, StartFailedError
 from srv.health import migration_facts
 from srv.logs import configure_logs, escaped
 from srv.output import write_out
+from srv.progress import progress_bar
 
 _OUTCOMES: Final = {MigrationOutcome.GATED_BY_MARKER: "already done"}
 """For people, where the word of the protocol says little to them."""
@@ -51,7 +46,11 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
 async def _migrate(path: Path, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
     stop = _stop_at_signal()
     data_dir = DataDir(path)
-    with _progress_bar() as progress:
+    with progress_bar() as show:
+
+        def progress(step: Progress) -> None:
+            show(step.migration, step.done, step.total)
+
         if is_dry_run:
             data_dir.lock_without_a_trace()
             with data_dir:
@@ -78,21 +77,6 @@ def _stop_at_signal() -> asyncio.Event:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, ask)
     return stop
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show progress on standard error where that is a terminal."""
-    console = Console(stderr=True)
-    tasks: dict[str, TaskID] = {}
-    with ProgressBar(console=console, transient=True, disable=not console.is_terminal) as bar:
-
-        def show(progress: Progress) -> None:
-            if progress.migration not in tasks:
-                tasks[progress.migration] = bar.add_task(progress.migration)
-            bar.update(tasks[progress.migration], completed=progress.done, total=progress.total)
-
-        yield show
 
 
 def _report(data_dir: Path, reports: list[MigrationReport], *, is_dry_run: bool) -> str:
