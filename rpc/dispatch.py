@@ -8,16 +8,14 @@ signatures; so requests are checked, batches taken apart and answers put togethe
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 import structlog
-from jsonrpcserver.async_dispatcher import dispatch_request
+from jsonrpcserver.async_dispatcher import call
 from jsonrpcserver.request import Request
 from jsonrpcserver.result import Error, Result, Success
 from jsonrpcserver.sentinels import NOCONTEXT, NOID
@@ -220,8 +218,7 @@ class Dispatcher:
             return _failed(id_json or _NULL, INVALID_REQUEST)
         if method not in self._callables:
             return _failed(id_json, METHOD_NOT_FOUND) if id_json else ()
-        request = Request(method, params, id_json or NOID)
-        _, result = await dispatch_request(self._callables, NOCONTEXT, request)
+        result = await call(Request(method, params, id_json or NOID), NOCONTEXT, self._callables[method])
         if not id_json:
             return ()
         if isinstance(result, Left):
@@ -231,11 +228,11 @@ class Dispatcher:
 
     def _callable(self, name: str, method: Method) -> Callable[..., Awaitable[Result]]:
         """Make a method what jsonrpcserver calls: it takes any parameters and never raises."""
-        call, off_loop, failures = method.call, self._off_loop, self._failures
+        verb, off_loop, failures = method.call, self._off_loop, self._failures
 
         async def answered(*by_position: Any, **by_name: Any) -> Result:
             try:
-                return Success(await encode(await call(by_name or by_position), off_loop))
+                return Success(await encode(await verb(by_name or by_position), off_loop))
             except StoreError as error:
                 failures.note(name, error)
                 failure = wire_error(error)
@@ -243,19 +240,9 @@ class Dispatcher:
                 failure = _unexpected(name)
             return Error(failure.code, failure.message, failure.data)
 
-        vars(answered)["__signature__"] = _ANY_SIGNATURE
         return answered
 
 
-class _AnySignature(inspect.Signature):
-    """What jsonrpcserver finds when it asks whether the parameters fit: they do, since the method checks them itself."""
-
-    def bind(self, /, *_args: Any, **_kwargs: Any) -> inspect.BoundArguments:
-        return _NOTHING_BOUND
-
-
-_ANY_SIGNATURE: Final = _AnySignature()
-_NOTHING_BOUND: Final = inspect.BoundArguments(_ANY_SIGNATURE, OrderedDict())
 _TEXTS: Final = frozenset({str, LongText})
 _STRUCTURES: Final = frozenset({list, dict})
 
