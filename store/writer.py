@@ -101,8 +101,14 @@ class Writer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while batch := self._take():
-                await self._apply(batch)
+            is_busy = False
+            while self._queue:
+                if is_busy:
+                    await asyncio.sleep(0)  # take in what has arrived meanwhile: fewer commits, each for more callers
+                batch = self._take()
+                is_busy = len(batch) > 1
+                if batch:
+                    await self._apply(batch)
                 if self._engine.maintenance_due:
                     await self._maintain()
             if self._draining:
