@@ -6,7 +6,9 @@ never edited once released; a store made anew takes them all.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,15 @@ _STEPS: Final = (
 )
 SCHEMA_VERSION: Final = len(_STEPS)
 
+_FILE_HEAD: Final = struct.Struct(">16s44xi4xi")
+"""Of a database: its magic, `user_version` and `application_id` (https://sqlite.org/fileformat.html#the_database_header)."""
+
+_FILE_MAGIC: Final = b"SQLite format 3\x00"
+_JOURNAL_HEAD: Final = struct.Struct(">8s8xI4xI")
+"""Of a rollback journal: its magic, how many pages the database had before, the size of one in bytes (section 3 there)."""
+
+_JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+
 
 def check_file(path: Path) -> None:
     """Look at a file before anything may change it. One that is not there, or is empty, is a new store.
@@ -47,6 +58,9 @@ def check_file(path: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            _check_cut_off(path)
+            return
         if isinstance(failure := store_error(error, str(path)), StorageUnavailableError):
             raise failure from error
         raise StoreRefusedError(
@@ -85,13 +99,42 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version > SCHEMA_VERSION and (application_id == APPLICATION_ID or not tables):
+    _check_owner(path, version, application_id, has_tables=tables > 0)
+    return int(version)
+
+
+def _check_cut_off(path: Path) -> None:
+    """Look at a file whose last transaction was cut off half way, and has yet to be undone from its journal.
+
+    Undoing it changes the file, so that is left to the writing handle, and whose file it is to the bytes as they are. The
+    switch to a write-ahead log, our one transaction with such a journal, changes neither mark nor version. On a new store it
+    makes the first page, which may be anything then, and that nothing was there before tells that nothing is lost.
+
+    Raises:
+        StoreRefusedError: as `check_version`.
+    """
+    with path.open("rb") as file:
+        head = file.read(_FILE_HEAD.size)
+    # SQLite keeps it beside the file itself, not beside a link to it.
+    with Path(os.path.realpath(path) + "-journal").open("rb") as file:
+        journal_head = file.read(_JOURNAL_HEAD.size)
+    if len(journal_head) == _JOURNAL_HEAD.size:
+        magic, pages_before, page_bytes = _JOURNAL_HEAD.unpack(journal_head)
+        if magic == _JOURNAL_MAGIC and pages_before == 0 and path.stat().st_size <= page_bytes:
+            return
+    version = application_id = 0
+    if len(head) == _FILE_HEAD.size and head.startswith(_FILE_MAGIC):
+        _, version, application_id = _FILE_HEAD.unpack(head)
+    _check_owner(path, version, application_id, has_tables=True)
+
+
+def _check_owner(path: Path, version: int, application_id: int, *, has_tables: bool) -> None:
+    if version > SCHEMA_VERSION and (application_id == APPLICATION_ID or not has_tables):
         raise StoreRefusedError(
             f"{path} was written by a newer version of Zonekeeper (stored form {version}, this program knows"
             f" {SCHEMA_VERSION}); install that version or a later one. The file was not touched"
         )
-    if application_id != APPLICATION_ID and (tables or version or application_id):
+    if application_id != APPLICATION_ID and (has_tables or version or application_id):
         raise StoreRefusedError(
             f"{path} is a database of another program; move it away or choose another --data-dir. The file was not touched"
         )
-    return int(version)
