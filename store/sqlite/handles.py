@@ -16,8 +16,8 @@ BUSY_WAIT_MS: Final = 5_000
 """A foreign program that looks at the store may hold a lock for a moment."""
 
 _CACHE_KIB: Final = 16 * 1024
-_WAL_KEPT_BYTES: Final = 16 * 1024 * 1024
-"""A WAL that has grown beyond this is cut back once it starts anew."""
+_WAL_KEPT_BYTES: Final = 20 * 1024 * 1024
+"""A WAL that has grown beyond this is cut back once it starts anew. Somewhat more than what makes a checkpoint due."""
 
 _SHARED: Final = {"busy_timeout": BUSY_WAIT_MS, "cache_size": -_CACHE_KIB, "mmap_size": 0, "trusted_schema": 0}
 _WRITING: Final = {
