@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import hdrs
@@ -99,11 +100,7 @@ class HttpService:
 
     def listener(self, door: Door) -> Connections:
         """Make the connections of a listener that has this door."""
-
-        async def handle(request: Request) -> bool:
-            return await self._handle(door, request)
-
-        connections = Connections(handle)
+        connections = Connections(partial(self._handle, door))
         self._listeners.append(connections)
         return connections
 
@@ -268,7 +265,7 @@ class HttpService:
         body = json_body({"error": "internal error", "error_id": error_id})
         return await reply(request, HTTPStatus.INTERNAL_SERVER_ERROR, (body,), len(body), keep_alive=False)
 
-    async def _reply(
+    def _reply(
         self,
         request: Request,
         status: HTTPStatus,
@@ -277,7 +274,7 @@ class HttpService:
         headers: bytes,
         *,
         keep_alive: bool = True,
-    ) -> bool:
+    ) -> Coroutine[Any, Any, bool]:
         if hdrs.TRANSFER_ENCODING in request.headers:
             # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
             keep_alive = False
@@ -285,4 +282,4 @@ class HttpService:
         if connection.ends:
             # It is kept only as long as more has arrived on it.
             keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
-        return await reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)
+        return reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from store import limits
-from store.engine import AppendOutput, ArchiveSession, Change, Engine, WriteState
+from store.engine import AppendOutput, ArchiveSession, Engine, Result, WriteState
 from store.errors import InvalidParamsError, StaleSessionError, TooLargeError, ZoneNotFoundError
 from store.limits import Limits
 from store.lines import with_newline
@@ -93,7 +93,7 @@ class Sessions:
         zone = validate_and_current(definition_id)
         _check_limit("snapshot_bytes_max", self._limits.snapshot_bytes_max, len(content))
         change = WriteState(zone, content, self._now_ms(), session_id, expect_revision, covers_line)
-        return await self._submit(change, Written)
+        return _given(await self._writer.submit(change), Written)
 
     async def append_session_output(
         self,
@@ -123,7 +123,8 @@ class Sessions:
         _check_limit("append_lines_max", self._limits.append_lines_max, len(lines))
         text = b"".join(with_newline(line.encode()) for line in lines)
         _check_limit("append_bytes_max", self._limits.append_bytes_max, len(text))
-        return await self._submit(AppendOutput(zone, text, self._now_ms(), session_id, expect_offset), Appended)
+        change = AppendOutput(zone, text, self._now_ms(), session_id, expect_offset)
+        return _given(await self._writer.submit(change), Appended)
 
     async def archive_session(self, definition_id: str, session_id: str | None = None) -> Archived:
         """Turn the current session into an archive; nothing but None where no file of it has a byte.
@@ -132,7 +133,7 @@ class Sessions:
         for again.
         """
         zone = validate_and_current(definition_id)
-        archived = await self._submit(ArchiveSession(zone, self._now_ms(), session_id), Archived)
+        archived = _given(await self._writer.submit(ArchiveSession(zone, self._now_ms(), session_id)), Archived)
         self._previews.notify()
         return archived
 
@@ -259,12 +260,6 @@ class Sessions:
         page = agents[:rows_max]
         return page, page[-1].definition_id if len(agents) > rows_max else None
 
-    async def _submit(self, change: Change, expected: type[_Answer]) -> _Answer:
-        result = await self._writer.submit(change)
-        if not isinstance(result, expected):
-            raise TypeError(f"{type(change).__name__} gave {type(result).__name__}")
-        return result
-
     async def _work_out(self, zones: Sequence[Zone]) -> dict[Zone, Preview]:
         """Work on these until the time is over; what is not finished goes on in the background."""
         work = {asyncio.ensure_future(self._previews.work_out(zone)): zone for zone in zones}
@@ -272,6 +267,12 @@ class Sessions:
         for waiter in pending:
             waiter.cancel()
         return {work[waiter]: waiter.result() for waiter in done if waiter.exception() is None}
+
+
+def _given(result: Result, expected: type[_Answer]) -> _Answer:
+    if not isinstance(result, expected):
+        raise TypeError(f"a change gave {type(result).__name__} and not {expected.__name__}")
+    return result
 
 
 def _clamp(asked: int | None, default: int, maximum: int) -> int:
