@@ -5,7 +5,7 @@ PACKAGES = $(wildcard srv rpc store migrations tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check fmt bench lock clean
+.PHONY: help setup run test soak check fmt bench lock clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ run: setup  ## start the daemon; options go in ARGS, as in make run ARGS="--port
 test: setup  ## run the tests; make test ARGS="-k archive" runs some of them
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
+soak: setup  ## kill daemons under load for five minutes, and look at what is left; ZONEKEEPER_SOAK_SECONDS=60 takes one
+	@$(VENV)/bin/python -m tests.faults.soak
+
 check: setup  ## lint, format, types and the rule of which package may import which
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -29,7 +32,7 @@ fmt: setup  ## put the code into its form
 	@$(VENV)/bin/ruff check --fix --select I .
 	@$(VENV)/bin/ruff format .
 
-bench: setup  ## measure the daemon beside a bare echo server
+bench: setup  ## measure the daemon beside its yardsticks; make bench ARGS="--only appends" takes some rows
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 # The part above the marker is what the daemon runs with; the Dockerfile takes that part only.

@@ -53,3 +53,9 @@ def on_writer(sqlite: SqliteEngine) -> OnWriter:
         return await sqlite._writer.call(lambda: execute(statement))
 
     return on_its_thread
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Name a data directory that is not there yet."""
+    return tmp_path / "data"

@@ -1,19 +1,16 @@
-"""The disk is full: nothing of the change is stored, reads go on, and writes work again when there is room."""
+"""The disk is full: nothing of the change is stored, reads go on, and writes work again when there is room.
+
+Here to the batch; what callers see of a real disk stands in `test_refusals.py`.
+"""
 
 from __future__ import annotations
-
-import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from store.engine import AppendOutput, ArchiveSession, Change, WriteState
 from store.errors import StorageFullError
-from store.limits import Limits
 from store.zones import agent_current_zone
-from tests.conftest import BEGINNING_MS, ENGINE_KINDS, Clock, OpenStore
+from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import content_of
 from tests.faults.conftest import OnWriter
 
@@ -118,46 +115,3 @@ async def test_a_batch_rolled_back_in_its_middle_leaves_memory_and_disk_agreeing
     await store.engine.apply(batch)
     assert (await store.sessions.read_output("agent", BEGINNING_MS)).lines == ["a", "e", "b"]
     assert (await store.sessions.read_output("agent")).lines == ["c", "d"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 3 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip("no disk can be mounted here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-async def test_a_real_disk_fills_up_and_is_emptied(small_disk: Path) -> None:
-    """On a disk of 3 MiB: appends until STORAGE_FULL, reads go on, a restart works, and with room the store goes on."""
-    ballast = small_disk / "ballast"
-    with ballast.open("wb") as file:
-        file.write(b"x" * (1 << 20))
-    store = OpenStore(ENGINE_KINDS[0], small_disk, Clock(), Limits())
-    await store.open()
-    stored: list[str] = []
-
-    async def append_on_and_on() -> None:
-        while True:
-            line = f"{len(stored)}".ljust(20_000, ".")
-            await store.sessions.append_session_output("agent", [line])
-            stored.append(line)
-
-    with pytest.raises(StorageFullError):
-        await append_on_and_on()
-    for _ in range(2):
-        assert (await store.sessions.read_output("agent", limit=10_000, max_bytes=8 << 20)).lines == stored
-        with pytest.raises(StorageFullError):
-            await store.sessions.append_session_output("agent", ["x" * 200_000])
-    ballast.unlink()
-    await store.sessions.append_session_output("agent", ["x" * 200_000])
-    await store.reopen()
-    page = await store.sessions.read_output("agent", limit=10_000, max_bytes=8 << 20)
-    assert page.lines == [*stored, "x" * 200_000]
-    await store.close()
