@@ -19,8 +19,10 @@ run: setup  ## start the daemon; options go in ARGS, as in make run ARGS="--port
 test: setup  ## run the tests; make test ARGS="-k archive" runs some of them
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
-soak: setup  ## kill daemons under load for five minutes, and look at what is left; ZONEKEEPER_SOAK_SECONDS=60 takes one
+soak: setup  ## kill daemons under load, then cut the power at every instant, five minutes each, or ZONEKEEPER_SOAK_SECONDS
 	@$(VENV)/bin/python -m tests.faults.soak
+	@ZONEKEEPER_SOAK_SECONDS=$${ZONEKEEPER_SOAK_SECONDS:-300} $(VENV)/bin/python -m pytest --timeout 3600 \
+	  tests/faults/test_power_loss.py tests/faults/test_io_errors.py
 
 check: setup  ## lint, format, types and the rule of which package may import which
 	@$(VENV)/bin/ruff check .

@@ -205,6 +205,7 @@ class SqliteEngine(Engine):
         if self._is_damaged:
             self._is_damaged = False
             self._changes.distrust()
+            connection.execute("PRAGMA shrink_memory")  # what its cache still has is not what is stored either
         with translated(_place(batch)):
             is_complete = False
             try:

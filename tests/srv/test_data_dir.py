@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from srv.app import open_store
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from tests.srv.daemon import Daemon
 
@@ -53,6 +55,55 @@ def test_files_of_another_are_left_alone(data_dir: Path) -> None:
         assert holder.run_file.exists()
         holder.remove_run_files()
         assert not holder.token_file.exists()
+
+
+async def test_directories_that_are_made_are_made_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is synced into the one above it, from the first that was missing to the store's; what is there costs no sync."""
+    synced: dict[int, list[str]] = {}
+
+    def note(handle: int) -> None:
+        synced[os.fstat(handle).st_ino] = os.listdir(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    data_dir = tmp_path / "above" / "further" / "data"
+    for is_there in (False, True):
+        holder = DataDir(data_dir)
+        holder.lock()
+        with holder:
+            engine = await open_store(data_dir)
+            await engine.close()
+        for directory in (*data_dir.parents[1::-1], data_dir, data_dir / "db"):
+            assert (directory.name in synced.get(directory.parent.stat().st_ino, [])) != is_there
+        synced.clear()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (data_dir, data_dir / "db")] == [0o700, 0o700]
+
+
+def failing_sync(code: int) -> Callable[[int], None]:
+    """Return an `fsync` that fails."""
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_where_directories_cannot_be_synced_they_are_made_all_the_same(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems do not do that."""
+    monkeypatch.setattr(os, "fsync", failing_sync(errno.EINVAL))
+    holder = DataDir(data_dir)
+    holder.lock()
+    holder.release()
+
+
+def test_a_disk_that_does_not_take_a_new_directory_ends_the_start(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error is said as what it is."""
+    monkeypatch.setattr(os, "fsync", failing_sync(errno.EIO))
+    with pytest.raises(DataDirError, match="cannot be used: Input/output error"):
+        DataDir(data_dir).lock()
 
 
 def test_the_name_of_the_holder_is_no_condition(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

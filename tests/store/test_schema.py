@@ -20,6 +20,23 @@ async def make_store(path: Path) -> None:
     await (await open_sqlite(path)).close()
 
 
+def left_amid_transaction(path: Path) -> Path:
+    """Return a copy of a database as a power cut leaves it amid a large change with a rollback journal."""
+    with meddling(path) as connection:
+        connection.execute("PRAGMA journal_mode = delete")
+        connection.execute("PRAGMA cache_size = 5")  # what does not fit goes to the file before the commit
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE filler (x)")
+        connection.execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 99)"
+            " INSERT INTO filler SELECT zeroblob(3000) FROM n"
+        )
+        copy = copy_of(path.parent) / path.name
+        connection.execute("ROLLBACK")
+    assert copy.with_name(copy.name + "-journal").read_bytes().startswith(bytes.fromhex("d9d505f920a163d7"))
+    return copy
+
+
 def bytes_beside(directory: Path) -> dict[str, bytes]:
     """Return all files of a directory that hold a byte."""
     found = {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -128,6 +145,45 @@ async def test_a_newer_file_is_refused_before_it_is_touched(tmp_path: Path, in_w
     with pytest.raises(
         StoreRefusedError, match=rf"newer version.*{schema.SCHEMA_VERSION + 1}.*{schema.SCHEMA_VERSION}"
     ):
+        await open_sqlite(path)
+    assert bytes_beside(path.parent) == before
+
+
+async def test_a_change_cut_off_in_a_store_without_a_log_is_undone(tmp_path: Path) -> None:
+    """As in a backup put in place that somebody has worked on: it has a journal, which a read-only handle cannot obey."""
+    path = tmp_path / FILE_NAME
+    await make_store(path)
+    tables = rows(path, _TABLES)
+    path = left_amid_transaction(path)
+    await make_store(path)
+    assert rows(path, _TABLES) == tables
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert bytes_beside(path.parent).keys() == {FILE_NAME}
+
+
+async def test_a_newer_file_is_refused_amid_a_change_too(tmp_path: Path) -> None:
+    """Its journal is left for the program that can go on with it."""
+    path = tmp_path / FILE_NAME
+    await make_store(path)
+    with meddling(path) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    path = left_amid_transaction(path)
+    before = bytes_beside(path.parent)
+    with pytest.raises(StoreRefusedError, match="newer version"):
+        await open_sqlite(path)
+    assert bytes_beside(path.parent) == before
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_a_foreign_database_is_refused_amid_a_change_too(tmp_path: Path, is_new: bool) -> None:
+    """Also where that change is its first, as long as it has made more than we would have."""
+    path = tmp_path / FILE_NAME
+    if not is_new:
+        with meddling(path) as connection:
+            connection.execute("CREATE TABLE zones (x)")
+    path = left_amid_transaction(path)
+    before = bytes_beside(path.parent)
+    with pytest.raises(StoreRefusedError, match="another program"):
         await open_sqlite(path)
     assert bytes_beside(path.parent) == before
 
