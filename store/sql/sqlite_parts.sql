@@ -10,6 +10,12 @@ ON CONFLICT (zone_id, name, start_byte) DO UPDATE SET
     modified_at_ms = excluded.modified_at_ms, revision = excluded.revision,
     crc32 = excluded.crc32, codec = excluded.codec, data = excluded.data;
 
+-- name: grow_part
+-- A part of an output has grown at its end. What its indexes hold stays as it is, so they are not written. Takes the values of
+-- `put_part` in their order.
+UPDATE file_parts SET size_bytes = ?5, line_count = ?6, modified_at_ms = ?7, revision = ?8, crc32 = ?9, data = ?10
+WHERE zone_id = ?1 AND name = ?2 AND start_byte = ?3;
+
 -- name: delete_parts_from
 -- The end of a file is cut off, or about to be stored anew.
 DELETE FROM file_parts WHERE zone_id = :zone_id AND name = :name AND start_byte >= :start_byte;

@@ -28,6 +28,7 @@ _TAIL_PARTS_MAX: Final = 64
 `TAIL_PART_BYTES_MAX` with the append that followed."""
 
 _PUT_PART: Final = PARTS["put_part"]
+_GROW_PART: Final = PARTS["grow_part"]
 _Row = tuple[int, str, int, int, int, int, int, int, int, bytes]
 
 _UNSOUND: Final = -1
@@ -55,6 +56,7 @@ class Changes:
         self._known: OrderedDict[Zone, Known] = OrderedDict()
         self._kept = KeptSnapshots(connection)
         self._pending: dict[tuple[int, int], _Row] = {}
+        self._grown: dict[tuple[int, int], _Row] = {}
         self.written_bytes = 0
 
     def forget(self, zone: Zone | None = None) -> None:
@@ -62,6 +64,7 @@ class Changes:
         if zone is None:
             self._known.clear()
             self._pending.clear()
+            self._grown.clear()
             self._kept.clear()
         elif known := self._known.pop(zone, None):
             self._kept.forget(known.id)
@@ -184,6 +187,12 @@ class Changes:
 
     def flush(self) -> None:
         """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
+        if self._grown:
+            rows = list(self._grown.values())
+            if self._connection.executemany(_GROW_PART, rows).rowcount != len(rows):
+                self._connection.executemany(_PUT_PART, rows)  # somebody else has taken some away
+            self.written_bytes += sum(len(row[-1]) for row in rows)
+            self._grown.clear()
         if self._pending:
             self._connection.executemany(_PUT_PART, self._pending.values())
             self.written_bytes += sum(len(row[-1]) for row in self._pending.values())
@@ -242,7 +251,9 @@ class Changes:
         """Append within the last part where that will do."""
         grown = tail.grown(change.text)
         if grown is not None and grown.last is not None:
-            self._put_later(zone_id, grown.last, change.now_ms, grown.revision)
+            key = zone_id, grown.last.start_byte
+            rows = self._pending if key in self._pending else self._grown
+            rows[key] = _row(zone_id, OUTPUT_FILE, grown.last, change.now_ms, grown.revision)
         return grown
 
     def _put_later(self, zone_id: int, part: Part, modified_at_ms: int, revision: int) -> None:

@@ -26,6 +26,7 @@ _WRITING: Final = {
     "fullfsync": 1,  # macOS: fsync alone does not reach the disk there
     "checkpoint_fullfsync": 1,
     "wal_autocheckpoint": 0,  # see `SqliteEngine.maintain`
+    "secure_delete": 0,  # some builds write zeros over what is deleted, into the log as well: a third of an append
     "journal_size_limit": _WAL_KEPT_BYTES,
 }
 _READING: Final = {"query_only": 1}
