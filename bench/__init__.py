@@ -1,1 +1,1 @@
-"""What the daemon costs, beside a bare echo server on the same machine in the same run. `python -m bench` prints it."""
+"""The figures of the daemon, each beside a yardstick measured in the same run. `python -m bench` prints them; see README.md."""

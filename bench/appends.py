@@ -1,52 +1,100 @@
-"""Durable appends per second beside what a bare server answers to the same bodies."""
+"""Durable appends: how many a second, how long one takes alone, and how many lines a second where calls carry many."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from pathlib import Path
+from typing import Final
 
-from bench import processes, texts
+from bench import machine, processes, texts
 from bench.client import Client, body
-from bench.load import Answers, Load, other_process, post, send
+from bench.load import Answers, Load, send
+from bench.processes import Server
+from bench.rows import Row, alternate, at_least, at_most, rank
 from bench.scale import Scale
-from bench.table import Table, decimal, times, whole
+
+CONNECTIONS: Final = 32
+_CONNECTIONS_OF_MANY_LINES: Final = 8
+_SYNCS: Final = 300
 
 
-def measure(scale: Scale, directory: Path) -> Table:
-    """Load the daemon and the echo server in turn, with as many connections each, one agent per connection."""
-    rows = []
-    with other_process() as load, processes.daemon(directory) as daemon, processes.echo(directory) as echo:
-        acknowledged = 0
-        for connections in scale.connections:
-            bare = _load(load, scale, connections, echo, b'"jsonrpc"')
-            ours = _load(load, scale, connections, daemon, b'"result"')
-            acknowledged += ours.total
-            rows.append(_row(connections, ours, bare))
-        with Client(daemon) as client:
-            agents = client.call("stat", definition_ids=[_agent(n) for n in range(max(scale.connections))])
-    stored = sum(agent["total_lines"] for agent in agents)
-    if stored != acknowledged:
+def client(scale: Scale, directory: Path) -> list[Row]:
+    """Load a server that does nothing, beside the echo: the load generator must not be the limit."""
+    with processes.responder(directory) as responder, processes.echo(directory, "") as echo:
+        alone, bare = alternate(
+            scale.rounds,
+            lambda: _answers(scale, responder, scale.single_seconds).per_second,
+            lambda: _answers(scale, echo, scale.single_seconds).per_second,
+        )
+    return [Row("client alone: a server that does nothing", "/s", alone, bare, "echo", at_least(2))]
+
+
+def appends(scale: Scale, directory: Path) -> list[Row]:
+    """Load the daemon and the echo in turn with the same bodies."""
+    with processes.daemon(directory / "data") as daemon, processes.echo(directory, daemon.token) as echo:
+        answers: list[Answers] = []
+
+        def ours() -> float:
+            answers.append(_answers(scale, daemon, scale.load_seconds))
+            return answers[-1].per_second
+
+        taken, bare = alternate(scale.rounds, ours, lambda: _answers(scale, echo, scale.load_seconds).per_second)
+        _check_stored(scale, daemon, sum(each.total for each in answers))
+    name = f"appends of 1 line, {scale.agents} agents, {CONNECTIONS} connections"
+    return [Row(name, "/s", taken, bare, "echo", at_least(0.5, aim=0.65))]
+
+
+def single(scale: Scale, directory: Path) -> list[Row]:
+    """Time single appends, beside one fdatasync and one echo."""
+    requests = bodies(scale)
+
+    def least() -> float:
+        synced_ms = rank(machine.sync_waits_ms(directory, _SYNCS), 0.5)
+        return synced_ms + send(Load(echo, requests, 1, scale.single_seconds)).p50_ms
+
+    with processes.daemon(directory / "data") as daemon, processes.echo(directory, daemon.token) as echo:
+        ours, yardstick = alternate(
+            scale.rounds, lambda: send(Load(daemon, requests, 1, scale.single_seconds)).p50_ms, least
+        )
+    return [Row("append of 1 line, 1 connection: p50", "ms", ours, yardstick, "fdatasync + echo", at_most(1.5))]
+
+
+def lines(scale: Scale, directory: Path) -> list[Row]:
+    """Append many lines a call, beside SQLite that stores the same bytes in this process, one transaction a call."""
+    return [_many_lines(scale, directory, count) for count in scale.lines_per_call]
+
+
+def _many_lines(scale: Scale, directory: Path, count: int) -> Row:
+    texts_of = [texts.lines(number * count, count) for number in range(_CONNECTIONS_OF_MANY_LINES)]
+    requests = [body("append_output", definition_id=f"many-{n}", lines=each) for n, each in enumerate(texts_of)]
+    blobs = ["".join(f"{line}\n" for line in each).encode() for each in texts_of]
+
+    seconds = scale.load_seconds if count == 100 else scale.single_seconds
+
+    def ours() -> float:
+        return count * send(Load(daemon, requests, _CONNECTIONS_OF_MANY_LINES, seconds)).per_second
+
+    with processes.daemon(directory / f"data-{count}") as daemon:
+        taken, raw = alternate(scale.rounds, ours, lambda: count * machine.blobs_per_second(directory, blobs, seconds))
+    name = f"lines, {count} a call, {_CONNECTIONS_OF_MANY_LINES} connections"
+    return Row(name, "/s", taken, raw, "SQLite in process", at_least(0.6, aim=0.8) if count == 100 else None)
+
+
+def bodies(scale: Scale) -> list[bytes]:
+    """Make one append of one line per agent."""
+    return [body("append_output", definition_id=agent, line=texts.line(n)) for n, agent in enumerate(_agents(scale))]
+
+
+def _agents(scale: Scale) -> list[str]:
+    return [f"agent-{number:03}" for number in range(scale.agents)]
+
+
+def _answers(scale: Scale, server: Server, seconds: float) -> Answers:
+    return send(Load(server, bodies(scale), CONNECTIONS, seconds))
+
+
+def _check_stored(scale: Scale, daemon: Server, acknowledged: int) -> None:
+    """Make sure that what was acknowledged is stored. More may be: the load ends without waiting for its last answers."""
+    with Client(daemon) as caller:
+        stored = sum(agent["total_lines"] for agent in caller.call("stat", definition_ids=_agents(scale)))
+    if stored < acknowledged:
         raise RuntimeError(f"{acknowledged} lines were acknowledged and {stored} are stored")
-    note = f"One line per append, one agent per connection. {whole(stored)} lines acknowledged, as many stored."
-    header = ("connections", "appends/s", "echo/s", "ratio", "p50 ms", "p99 ms", "echo p50", "echo p99")
-    return Table("Durable appends beside a bare aiohttp echo of the same bodies", header, rows, note)
-
-
-def _load(executor: Executor, scale: Scale, connections: int, server: processes.Server, expected: bytes) -> Answers:
-    bodies = [body("append_output", definition_id=_agent(n), line=texts.line(n)) for n in range(connections)]
-    requests = tuple(post(server.port, each, server.token) for each in bodies)
-    load = Load(server.port, requests, expected, scale.load_seconds, scale.warm_up_seconds)
-    answers = executor.submit(send, load).result()
-    if answers.failures:
-        raise RuntimeError(f"{answers.failures} of {answers.total} answers were not what they should be")
-    return answers
-
-
-def _agent(number: int) -> str:
-    return f"agent-{number:03}"
-
-
-def _row(connections: int, ours: Answers, bare: Answers) -> list[str]:
-    rates = [whole(ours.per_second), whole(bare.per_second), times(ours.per_second, bare.per_second)]
-    waits = [decimal(wait_ms) for wait_ms in (ours.p50_ms, ours.p99_ms, bare.p50_ms, bare.p99_ms)]
-    return [str(connections), *rates, *waits]

@@ -1,68 +1,69 @@
-"""Archiving a small and a large session, and listing archives of both kinds: neither may depend on the size."""
+"""Archiving sessions and listing archives, small ones and large ones: neither may depend on the size."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench import processes, texts
-from bench.client import Client
+from bench import fill, processes
+from bench.client import Client, body
 from bench.processes import Server
-from bench.scale import KIB, Scale
-from bench.table import Table, decimal, rank, size, times
+from bench.rows import Row, alternate, at_most, rank, size
+from bench.scale import KIB, MIB, Scale
 
 
-def archive(scale: Scale, directory: Path) -> Table:
-    """Time `archive` for sessions of 1 KiB and for large ones."""
-    with processes.daemon(directory) as daemon, Client(daemon) as client:
-        small = _archive_waits_ms(scale, daemon, client, KIB, scale.small_archives)
-        large = _archive_waits_ms(scale, daemon, client, scale.large_session_bytes, scale.large_archives)
-    rows = []
-    for name, waits_ms in ((size(KIB), small), (size(scale.large_session_bytes), large)):
-        median_ms = rank(waits_ms, 0.5)
-        figures = [decimal(figure) for figure in (median_ms, min(waits_ms), max(waits_ms))]
-        rows.append([name, str(len(waits_ms)), *figures, times(median_ms, rank(small, 0.5))])
-    header = ("session", "archived", "median ms", "min ms", "max ms", "ratio")
-    return Table(
-        "Archiving a session", header, rows, "The large ones once the daemon has written all of them to their place."
-    )
+def archive(scale: Scale, directory: Path) -> list[Row]:
+    """Time `archive` of one small and one large session in turn, each of them a fresh one."""
+    return [_archived(scale, directory / f"data-{size_bytes}", size_bytes) for size_bytes in scale.archive_bytes]
 
 
-def _archive_waits_ms(scale: Scale, daemon: Server, client: Client, size_bytes: int, count: int) -> list[float]:
-    waits_ms = []
+def _archived(scale: Scale, data_dir: Path, size_bytes: int) -> Row:
+    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+        for number in range(scale.rounds):
+            fill.output_of_size(client, f"large-{number}", size_bytes)
+            fill.output_of_size(client, f"small-{number}", KIB)
+        daemon.wait_until_quiet()
+        large, small = (_archiving(daemon, client, kind) for kind in ("large", "small"))
+        ours, yardstick = alternate(scale.rounds, large.__next__, small.__next__)
+    wanted = at_most(1.5) if size_bytes == 300 * MIB else None
+    return Row(f"archive a session of {size(size_bytes)}", "ms", ours, yardstick, "of 1 KiB", wanted)
+
+
+def _archiving(daemon: Server, client: Client, kind: str) -> Iterator[float]:
+    number = 0
+    while True:
+        yield client.timed(body("archive", definition_id=f"{kind}-{number}"))
+        daemon.wait_until_quiet()  # its preview is worked out
+        number += 1
+
+
+def listing(scale: Scale, directory: Path) -> list[Row]:
+    """Time `list_archives` over large archives among other zones, and over small ones that are alone."""
+    count = scale.listed_archives
+    with (
+        processes.daemon(directory / "large") as large,
+        processes.daemon(directory / "small") as small,
+        Client(large) as large_client,
+        Client(small) as small_client,
+    ):
+        line = {"lines": ["one line"]}
+        others = (("append_output", {"definition_id": f"other-{n}", **line}) for n in range(scale.other_zones))
+        fill.in_batches(large_client, others)
+        _fill(large_client, count, scale.listed_bytes)
+        _fill(small_client, count, KIB)
+        request = body("list_archives", definition_id="agent", limit=100)
+        ours, yardstick = alternate(
+            scale.short_rounds,
+            lambda: rank([large_client.timed(request) for _ in range(scale.repetitions)], 0.5),
+            lambda: rank([small_client.timed(request) for _ in range(scale.repetitions)], 0.5),
+        )
+    name = f"list {count} archives of {size(scale.listed_bytes)} among {scale.other_zones:,} zones: p50"
+    return [Row(name, "ms", ours, yardstick, "of 1 KiB, alone", at_most(1.3))]
+
+
+def _fill(client: Client, count: int, size_bytes: int) -> None:
     for _ in range(count):
-        texts.fill(client, f"agent-{size_bytes}", size_bytes)
-        if size_bytes > KIB:
-            daemon.quiet_disk(scale.quiet_seconds)
-        waits_ms.append(client.timed("archive", definition_id=f"agent-{size_bytes}"))
-    return waits_ms
-
-
-def listing(scale: Scale, directory: Path) -> Table:
-    """Time `list_archives` over small archives and over large ones, and see what the daemon reads for it."""
-    rows = []
-    reference_ms = 0.0
-    with processes.daemon(directory) as daemon, Client(daemon) as client:
-        for size_bytes in (KIB, scale.listed_bytes):
-            agent = f"agent-{size_bytes}"
-            for _ in range(scale.listed_archives):
-                texts.fill(client, agent, size_bytes)
-                client.call("archive", definition_id=agent)
-            _wait_for_previews(client, agent)
-            before = daemon.quiet_disk(scale.quiet_seconds).read_bytes
-            waits_ms = [client.timed("list_archives", definition_id=agent, limit=100) for _ in range(scale.repetitions)]
-            after = daemon.disk().read_bytes
-            read = None if before is None or after is None else (after - before) // scale.repetitions
-            reference_ms = reference_ms or rank(waits_ms, 0.5)
-            figures = [decimal(rank(waits_ms, 0.5)), decimal(rank(waits_ms, 0.99)), size(read)]
-            rows.append(
-                [size(size_bytes), str(scale.listed_archives), *figures, times(rank(waits_ms, 0.5), reference_ms)]
-            )
-    header = ("each archive", "archives", "median ms", "p99 ms", "read per call", "ratio")
-    note = "What is read per call, beside the size of the archives, shows that none is opened."
-    return Table("Listing archives", header, rows, note)
-
-
-def _wait_for_previews(client: Client, agent: str) -> None:
-    while any(row["preview"] is None for row in client.call("list_archives", definition_id=agent, limit=100)):
-        time.sleep(0.05)
+        for method, params in fill.session("agent", size_bytes):
+            client.call(method, **params)
+        client.call("archive", definition_id="agent")
+    fill.wait_for_previews(client, "agent")

@@ -1,38 +1,61 @@
-"""Reading a page of a long output at its head, in its middle and at its tail."""
+"""Pages of a long output while appends go on, beside pages of a short one; and what memory that takes."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench import processes, texts
-from bench.client import Client
-from bench.scale import Scale
-from bench.table import Table, decimal, rank, size, times
+from bench import fill, processes
+from bench.appends import bodies
+from bench.client import Client, body
+from bench.load import Load, going_on
+from bench.rows import Row, alternate, at_most, rank, value_at_most
+from bench.scale import MIB, Scale
 
-_PAGE_LINES: Final = 200
+_SHORT_LINES: Final = 1_000
+_CONNECTIONS: Final = 8
 
 
-def measure(scale: Scale, directory: Path) -> Table:
-    """Time pages from around each place, and see what the daemon reads for them."""
-    rows = []
-    reference_ms = 0.0
-    with processes.daemon(directory) as daemon, Client(daemon) as client:
-        texts.fill_lines(client, "agent", scale.output_lines)
-        span = scale.output_lines // 10
-        for name, first in (("head", 0), ("middle", scale.output_lines // 2), ("tail", scale.output_lines - span)):
-            # Each page is another one, so that the figures are not those of a page that was just read.
-            places = [first + number * (span - _PAGE_LINES) // scale.repetitions for number in range(scale.repetitions)]
-            before = daemon.quiet_disk(scale.quiet_seconds).read_bytes
-            waits_ms = [
-                client.timed("read_output", definition_id="agent", first_line=place, limit=_PAGE_LINES)
-                for place in places
-            ]
-            after = daemon.disk().read_bytes
-            read = None if before is None or after is None else (after - before) // scale.repetitions
-            reference_ms = reference_ms or rank(waits_ms, 0.5)
-            figures = [decimal(rank(waits_ms, 0.5)), decimal(rank(waits_ms, 0.99)), size(read)]
-            rows.append([name, *figures, times(rank(waits_ms, 0.5), reference_ms)])
-        output_bytes = client.call("stat", definition_ids=["agent"])[0]["output_bytes"]
-    title = f"A page of {_PAGE_LINES} lines of an output of {scale.output_lines:,} lines, {size(output_bytes)}"
-    return Table(title, ("place", "median ms", "p99 ms", "read per page", "ratio"), rows)
+def pages(scale: Scale, directory: Path) -> list[Row]:
+    """Read pages from around each place in turn, each of them another one."""
+    data_dir = directory / "data"
+    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+        fill.output_of_lines(client, "long", scale.output_lines)
+        fill.output_of_lines(client, "short", _SHORT_LINES)
+    span, middle = scale.output_lines // 10, scale.output_lines // 2
+    places = {
+        "head": ("long", 0, span),
+        "middle": ("long", middle, middle + span),
+        "tail": ("long", scale.output_lines - span, scale.output_lines),
+        "short": ("short", 0, _SHORT_LINES),
+    }
+    # It is started anew, so that none of its memory is that of the filling.
+    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+        load = Load(daemon, bodies(scale), _CONNECTIONS, per_second=scale.appends_per_second)
+        takers = [_taker(scale, client, *place) for place in places.values()]
+        with going_on(load):
+            takers[-1]()  # from here on the memory is that of a daemon at work
+            before = daemon.memory_bytes()
+            daemon.forget_memory_max()
+            *taken, short = alternate(scale.rounds, *takers)
+            grown = daemon.memory_bytes_max() - before
+    name = f"page at the {{}} of {scale.output_lines:,} lines: p99"
+    against = f"of {_SHORT_LINES:,} lines"
+    rows = [
+        Row(name.format(place), "ms", ours, short, against, at_most(2))
+        for place, ours in zip(places, taken, strict=False)
+    ]
+    return [*rows, Row("pages: memory grows by", "bytes", [max(0, grown)], wanted=value_at_most(64 * MIB))]
+
+
+def _taker(scale: Scale, client: Client, agent: str, first: int, end: int) -> Callable[[], float]:
+    chance = random.Random(first)
+
+    def take() -> float:
+        lines = [chance.randrange(first, end - scale.page_lines) for _ in range(scale.pages)]
+        requests = [body("read_output", definition_id=agent, first_line=line, limit=scale.page_lines) for line in lines]
+        return rank([client.timed(request) for request in requests], 0.99)
+
+    return take

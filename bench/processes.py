@@ -1,4 +1,4 @@
-"""Starts the servers that are measured, as processes of their own, and looks at what they read and write."""
+"""Starts the servers that are measured, as processes of their own, and looks at what they read, write and keep in memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+ROOT: Final = Path(__file__).resolve().parent.parent
+
 _STOP_SECONDS_MAX: Final = 30
-_QUIET_SECONDS_MAX: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """What a process has handed to the kernel so far. None where the system does not tell.
-
-    Attributes:
-        read_bytes: bytes it read, from the page cache or from the disk.
-        written_bytes: bytes it caused to be written to the disk.
-    """
-
-    read_bytes: int | None
-    written_bytes: int | None
+_QUIET_SECONDS: Final = 0.3
+_QUIET_SECONDS_MAX: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,62 +28,93 @@ class Server:
     Attributes:
         port: its port on the loopback address.
         pid: its process.
-        token: what it wants to be shown, "" for nothing.
+        token: what it wants to be shown, or what it is shown although it does not ask.
+        started_seconds: from the start of its process to the line in which it says that it listens.
     """
 
     port: int
     pid: int
-    token: str = ""
+    token: str
+    started_seconds: float
 
-    def disk(self) -> Disk:
-        """Look up what it has read and written. Sockets do not count as reads (they are received from)."""
-        try:
-            text = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii")
-        except OSError:
-            return Disk(None, None)
-        facts = dict(line.split(": ") for line in text.splitlines())
-        return Disk(int(facts["rchar"]), int(facts["write_bytes"]))
+    def written_bytes(self) -> int:
+        """Bytes it has caused to be written to the disk so far."""
+        return _fact(self.pid, "io", "write_bytes")
 
-    def quiet_disk(self, seconds: float) -> Disk:
-        """Wait until it has not written for so long, so that what follows a change counts too, and look up again."""
+    def memory_bytes(self) -> int:
+        """Its memory at the moment."""
+        return _fact(self.pid, "status", "VmRSS") * 1024
+
+    def memory_bytes_max(self) -> int:
+        """The most memory it had since `forget_memory_max`."""
+        return _fact(self.pid, "status", "VmHWM") * 1024
+
+    def forget_memory_max(self) -> None:
+        """Begin anew with the most memory it had."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def wait_until_quiet(self) -> None:
+        """Wait until it has written nothing for a while, so that what follows a change is over."""
         give_up = time.monotonic() + _QUIET_SECONDS_MAX
-        now = self.disk()
-        last_change = time.monotonic()
-        while time.monotonic() < min(last_change + seconds, give_up):
-            time.sleep(seconds / 10)
-            before, now = now, self.disk()
-            if now.written_bytes != before.written_bytes:
+        written, last_change = self.written_bytes(), time.monotonic()
+        while time.monotonic() < min(last_change + _QUIET_SECONDS, give_up):
+            time.sleep(_QUIET_SECONDS / 10)
+            if written != (written := self.written_bytes()):
                 last_change = time.monotonic()
-        return now
+
+    def end(self) -> int:
+        """Stop it; returns the bytes it has caused to be written to the disk up to its end."""
+        os.kill(self.pid, 15)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its facts stay until `_running` takes note of its end
+        return self.written_bytes()
+
+
+def daemon_command(*arguments: str) -> list[str]:
+    """Return the command line of the daemon's program."""
+    return [sys.executable, "-m", "srv", *arguments]
 
 
 @contextmanager
-def daemon(directory: Path) -> Iterator[Server]:
-    """Run the daemon with its default settings on an empty data directory made there."""
-    data_dir = directory / "data"
-    command = [sys.executable, "-m", "srv", "serve", "--data-dir", str(data_dir), "--port", "0"]
-    with _running(command, directory / "daemon.log") as ready:
+def daemon(data_dir: Path) -> Iterator[Server]:
+    """Run the daemon with its default settings on a data directory, which is made where it is not there."""
+    command = daemon_command("serve", "--data-dir", str(data_dir), "--port", "0")
+    with _running(command, data_dir.with_name(f"{data_dir.name}.log")) as (ready, seconds):
         token = Path(ready["token_file"]).read_text(encoding="ascii").strip()
-        yield Server(_port(ready), ready["pid"], token)
+        yield Server(_port(ready), ready["pid"], token, seconds)
 
 
 @contextmanager
-def echo(directory: Path) -> Iterator[Server]:
-    """Run the bare echo server."""
-    with _running([sys.executable, "-m", "bench.echo"], directory / "echo.log") as ready:
-        yield Server(_port(ready), ready["pid"])
+def echo(directory: Path, token: str, answer: Path | None = None) -> Iterator[Server]:
+    """Run the bare server, which answers with a file's bytes where one is given; it is shown a token as the daemon is."""
+    command = [sys.executable, "-m", "bench.echo", *(["--answer", str(answer)] if answer else [])]
+    with _running(command, directory / "echo.log") as (ready, seconds):
+        yield Server(_port(ready), ready["pid"], token, seconds)
 
 
 @contextmanager
-def _running(command: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
-    """Run a server and yield the line in which it says that it listens."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZONEKEEPER_")}
+def responder(directory: Path) -> Iterator[Server]:
+    """Run the server that does nothing."""
+    with _running([sys.executable, "-m", "bench.responder"], directory / "responder.log") as (ready, seconds):
+        yield Server(_port(ready), ready["pid"], "", seconds)
+
+
+def environment() -> dict[str, str]:
+    """Return ours, without what would set the daemon up otherwise than its defaults."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ZONEKEEPER_")}
+
+
+@contextmanager
+def _running(command: Sequence[str], log: Path) -> Iterator[tuple[dict[str, Any], float]]:
+    """Run a server; yields the line in which it says that it listens, and how long that took."""
+    begin = time.perf_counter()
     with (
         log.open("wb") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
+        ) as process,
     ):
         try:
-            yield _ready(process, log)
+            yield _ready(process, log), time.perf_counter() - begin
         finally:
             process.terminate()
             try:
@@ -112,3 +133,9 @@ def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
 
 def _port(ready: dict[str, Any]) -> int:
     return urlsplit(ready["url"]).port or 0
+
+
+def _fact(pid: int, file: str, name: str) -> int:
+    """Look a number up in what the system tells about a process."""
+    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -7,61 +7,100 @@ from typing import Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The sizes of one run. The defaults are those that the promises of DESIGN.md section 3 speak of.
+    """The sizes of one run. The defaults are those that the figures wanted speak of.
 
     Attributes:
-        load_seconds: how long each load is measured.
-        warm_up_seconds: how long each load runs before it counts.
-        quiet_seconds: how long the daemon must not have written to the disk before something is timed or counted.
-        connections: numbers of connections, one load each.
-        small_archives: sessions of 1 KiB to archive one by one.
-        large_session_bytes: size of the large session to archive.
-        large_archives: how many of those.
-        listed_archives: archives of the agents whose list is asked for; 100 is the most one call returns.
-        listed_bytes: size of each archive in the longer list; 1 KiB in the shorter.
+        rounds: how often ours and the yardstick take turns.
+        load_seconds: how long each load of many connections runs, in each round.
+        single_seconds: how long each load of one connection runs, in each round.
+        short_rounds: the same, of rows whose rounds are short: what disturbs the machine then disturbs both.
+        repetitions: how often a short call is timed, in each round.
+        agents: that lines are appended for.
+        lines_per_call: of the append calls that carry many lines.
+        snapshot_bytes: sizes of the snapshot that is rewritten.
+        mount_snapshot_bytes: sizes of the snapshot that is mounted.
+        mount_lines: lines that are mounted beside it.
+        archive_bytes: sizes of the sessions that are archived, beside those of 1 KiB.
+        listed_archives: archives that one list shows; 100 is the most one call returns.
+        listed_bytes: size of each of them, beside those of 1 KiB.
+        other_zones: zones in the store that the long list is one of.
         output_lines: lines of the output that pages are read from.
-        repetitions: how often a short call is timed.
-        snapshot_bytes: size of the snapshot that is rewritten.
-        health_snapshot_bytes: size of the snapshots that are written and read while `/healthz` is asked.
-        health_seconds: for how long.
+        page_lines: lines of one page.
+        pages: pages read from each place, in each round.
+        appends_per_second: that go on meanwhile.
+        crowd_agents: agents of the large store; the small one has at most 100.
+        crowd_archives: archives of each of them.
+        large_store_bytes: of the store that the daemon is started on.
+        large_store_sessions: that hold them.
+        migrated_blocks: blocks of the old data.
+        migrated_block_bytes: of each of them.
+        health_snapshot_bytes: sizes of the snapshots that are written and read while `/healthz` is asked.
+        health_seconds: for how long, for each size.
+        log_appends: appends while a reader holds the write-ahead log.
     """
 
-    load_seconds: float = 4.0
-    warm_up_seconds: float = 0.5
-    quiet_seconds: float = 0.5
-    connections: tuple[int, ...] = (1, 32, 128)
-    small_archives: int = 20
-    large_session_bytes: int = 300 * MIB
-    large_archives: int = 3
+    rounds: int = 5
+    load_seconds: float = 2.0
+    single_seconds: float = 1.0
+    short_rounds: int = 20
+    repetitions: int = 10
+    agents: int = 50
+    lines_per_call: tuple[int, ...] = (10, 100, 1_000)
+    snapshot_bytes: tuple[int, ...] = (1 * MIB, 8 * MIB, 32 * MIB)
+    mount_snapshot_bytes: tuple[int, ...] = (64 * KIB, 1 * MIB, 8 * MIB)
+    mount_lines: int = 200
+    archive_bytes: tuple[int, ...] = (3 * MIB, 300 * MIB)
     listed_archives: int = 100
-    listed_bytes: int = 1 * MIB
+    listed_bytes: int = 3 * MIB
+    other_zones: int = 5_000
     output_lines: int = 1_000_000
-    repetitions: int = 100
-    snapshot_bytes: int = 20 * MIB
-    health_snapshot_bytes: int = 50 * MIB
-    health_seconds: float = 8.0
+    page_lines: int = 200
+    pages: int = 200
+    appends_per_second: int = 500
+    crowd_agents: int = 20_000
+    crowd_archives: int = 3
+    large_store_bytes: int = 1 * GIB
+    large_store_sessions: int = 4
+    migrated_blocks: int = 2_000
+    migrated_block_bytes: int = 256 * KIB
+    health_snapshot_bytes: tuple[int, ...] = (50 * MIB, 64 * MIB)
+    health_seconds: float = 10.0
+    log_appends: int = 100_000
 
 
 FULL: Final = Scale()
 
 QUICK: Final = Scale(
-    load_seconds=0.2,
-    warm_up_seconds=0.05,
-    quiet_seconds=0.05,
-    connections=(1, 8),
-    small_archives=3,
-    large_session_bytes=4 * MIB,
-    large_archives=1,
+    rounds=1,
+    load_seconds=0.1,
+    single_seconds=0.1,
+    short_rounds=1,
+    repetitions=2,
+    agents=5,
+    lines_per_call=(10,),
+    snapshot_bytes=(256 * KIB,),
+    mount_snapshot_bytes=(64 * KIB,),
+    mount_lines=20,
+    archive_bytes=(1 * MIB,),
     listed_archives=5,
     listed_bytes=64 * KIB,
-    output_lines=10_000,
-    repetitions=5,
-    snapshot_bytes=1 * MIB,
-    health_snapshot_bytes=1 * MIB,
+    other_zones=20,
+    output_lines=5_000,
+    pages=5,
+    appends_per_second=50,
+    crowd_agents=120,
+    crowd_archives=1,
+    large_store_bytes=2 * MIB,
+    large_store_sessions=2,
+    migrated_blocks=10,
+    migrated_block_bytes=64 * KIB,
+    health_snapshot_bytes=(1 * MIB,),
     health_seconds=0.3,
+    log_appends=500,
 )
-"""Every measurement once, small enough for a test. Its figures mean nothing."""
+"""Every row once, small enough for a test. Its figures mean nothing."""

@@ -1,37 +1,77 @@
-"""Rewriting a large snapshot in which little has changed."""
+"""Rewriting a large snapshot in which little has changed: what is written for it, and how long it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
+from typing import Final
 
-from bench import processes, texts
+from bench import machine, processes, texts
 from bench.client import Client, body
-from bench.scale import Scale
-from bench.table import Table, decimal, size, times
+from bench.rows import Row, alternate, at_most, rank, size
+from bench.scale import MIB, Scale
+
+_BEFORE_END_BYTES: Final = (2_000, 4_000, 8_000, 16_000, 32_000)
+"""Where "near the end" is: in each round another place."""
+
+_REWRITTEN_BYTES: Final = 100 * MIB
+_REWRITES_MIN: Final = 4
+"""A round rewrites so much in all, or so often, whichever is more."""
 
 
-def measure(scale: Scale, directory: Path) -> Table:
-    """Time each write and see what the daemon writes for it, its checkpoint included."""
-    first = texts.snapshot(scale.snapshot_bytes)
-    near_end, near_head = len(first) - len(first) // 100, len(first) // 100
-    writes = {
-        "first write": first,
-        "the same again": first,
-        "small change near the end": first[:near_end] + "changed" + first[near_end:],
-        "small change near the head": first[:near_head] + "changed" + first[near_head:],
-    }
+def snapshots(scale: Scale, directory: Path) -> list[Row]:
+    """Measure both for each size."""
     rows = []
-    with processes.daemon(directory) as daemon, Client(daemon) as client:
-        reference: tuple[float, int | None] = (0.0, None)
-        for name, content in writes.items():
-            request = body("write_state", definition_id="agent", content=content)
-            before = daemon.quiet_disk(scale.quiet_seconds).written_bytes
-            took_ms = client.timed_body(request)
-            after = daemon.quiet_disk(scale.quiet_seconds).written_bytes
-            written = None if before is None or after is None else after - before
-            reference = reference if reference[0] else (took_ms, written)
-            share = "-" if written is None or not reference[1] else times(written, reference[1])
-            rows.append([name, decimal(took_ms), times(took_ms, reference[0]), size(written), share])
-    title = f"Writing a snapshot of {size(len(first))}"
-    note = "Near the end: one hundredth of the way before it. Written: to the disk, checkpoint included."
-    return Table(title, ("write", "ms", "ratio", "written", "ratio"), rows, note)
+    for size_bytes in scale.snapshot_bytes:
+        data_dir = directory / f"data-{size_bytes}"
+        is_wanted = size_bytes == 8 * MIB
+        rows += [_written(scale, data_dir, size_bytes, is_wanted=is_wanted)]
+        rows += [_rewritten(scale, data_dir, size_bytes, is_wanted=is_wanted)]
+    return rows
+
+
+def _written(scale: Scale, data_dir: Path, size_bytes: int, *, is_wanted: bool) -> Row:
+    """Count what a daemon writes to the disk for one rewrite, from there to its end, its last checkpoint included."""
+    content = texts.snapshot(size_bytes)
+    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+        client.call("write_state", definition_id="agent", content=content)
+    places = cycle(_BEFORE_END_BYTES)
+
+    def rewrite() -> float:
+        nonlocal content
+        content = texts.changed(content, next(places), "x")
+        with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+            daemon.wait_until_quiet()
+            before = daemon.written_bytes()
+            client.call("write_state", definition_id="agent", content=content)
+            return daemon.end() - before
+
+    (written,) = alternate(scale.rounds, rewrite)
+    name = f"snapshot of {size(size_bytes)}, 1 KB changed: written"
+    return Row(name, "bytes", written, [size_bytes], "its size", at_most(0.03) if is_wanted else None)
+
+
+def _rewritten(scale: Scale, data_dir: Path, size_bytes: int, *, is_wanted: bool) -> Row:
+    """Time rewrites, each of which differs from what is stored, beside writing a file of that size."""
+    requests = _rewrites(texts.snapshot(size_bytes))
+    count = min(2 * scale.repetitions, max(_REWRITES_MIN, _REWRITTEN_BYTES // size_bytes))
+    raw = texts.snapshot(size_bytes).encode()
+    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+        ours, bare = alternate(
+            scale.rounds,
+            lambda: rank([client.timed(next(requests)) for _ in range(count)], 0.5),
+            lambda: rank([machine.write_wait_ms(data_dir, raw) for _ in range(count)], 0.5),
+        )
+    name = f"snapshot of {size(size_bytes)}, 1 KB changed: p50"
+    return Row(name, "ms", ours, bare, "write + fdatasync", at_most(6, aim=3) if is_wanted else None)
+
+
+def _rewrites(content: str) -> Iterator[bytes]:
+    """Go round the places; each snapshot differs from the one before it near its end only."""
+    made = [
+        body("write_state", definition_id="agent", content=texts.changed(content, place, mark))
+        for place in _BEFORE_END_BYTES
+        for mark in "yz"
+    ]
+    return cycle(made)

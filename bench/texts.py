@@ -6,41 +6,45 @@ import json
 import random
 from typing import Final
 
-from bench.client import Client
-from bench.scale import KIB, MIB
-
 _WORDS: Final = ("read", "the", "file", "then", "edit", "its", "second", "function", "run", "all", "tests")
-_APPEND_BYTES: Final = 4 * MIB
-_APPEND_LINES: Final = 10_000
+_NODE_BYTES: Final = 600
 
 
-def line(number: int, size_bytes: int = 200) -> str:
-    """Make one line of output, about that long."""
-    chance = random.Random(number)
-    text = " ".join(chance.choices(_WORDS, k=max(1, size_bytes // 6 - 12)))
-    return json.dumps({"type": "assistant", "n": number, "message": {"role": "assistant", "content": text}})
+def line(number: int, size_bytes: int = 500) -> str:
+    """Make one line of output whose bytes, the line end that is added to it included, are that many (at least 100)."""
+    return _padded({"type": "assistant", "n": number, "message": {"role": "assistant"}}, number, size_bytes - 1)
+
+
+def lines(first: int, count: int, size_bytes: int = 500) -> list[str]:
+    """Make that many lines, the first of that number."""
+    return [line(number, size_bytes) for number in range(first, first + count)]
 
 
 def snapshot(size_bytes: int, mark: str = "") -> str:
-    """Make a snapshot of about that size. Those of different marks differ in every part."""
-    message = line(0, 4000)
-    node = {"id": "n0000000", "type": "assistant_message", "mark": mark, "message": message}
-    count = max(1, size_bytes // (len(json.dumps(node)) + 2))
-    first = {"id": "first", "type": "user_message", "message": f"Measure how long this takes {mark}"}
-    return json.dumps({"nodes": [first, *({**node, "id": f"n{number:07}"} for number in range(count))]})
+    """Make a snapshot of that very size (at least 500 bytes). Those of different marks differ in every part."""
+    first = {"type": "user_message", "id": "first", "message": f"Measure how long this takes {mark}"}
+    head = f'{{"schemaVersion": 1, "historyOffset": 0, "nodes": [{json.dumps(first)}'
+    node = _padded({"type": "markdown", "mark": mark, "id": "n%07d"}, 0, _NODE_BYTES)
+    count = max(0, size_bytes - len(head)) // (len(node % 0) + 2) - 1
+    nodes = "".join(f", {node % number}" for number in range(count))
+    last = _padded({"type": "markdown", "id": "last"}, 1, size_bytes - len(head) - len(nodes) - len(", ]}"))
+    return f"{head}{nodes}, {last}]}}"
 
 
-def fill(client: Client, definition_id: str, size_bytes: int) -> None:
-    """Give an agent an output of that size, a multiple of 1 KiB, in lines of 1 KiB."""
-    text = line(1, KIB).ljust(KIB - 1)
-    for start_byte in range(0, size_bytes, _APPEND_BYTES):
-        count = min(_APPEND_BYTES, size_bytes - start_byte) // KIB
-        client.call("append_output", definition_id=definition_id, lines=[text] * count)
+def changed(content: str, from_end_bytes: int, mark: str, size_bytes: int = 1_000) -> str:
+    """Replace a passage of a snapshot by another of the same length, that many bytes before its end."""
+    begin = len(content) - from_end_bytes
+    passage = content[begin : begin + size_bytes]
+    # Letters change into others; what is JSON stays, so that the snapshot remains one.
+    table = str.maketrans("aeiou", (mark * 5)[:5])
+    return content[:begin] + passage.translate(table) + content[begin + size_bytes :]
 
 
-def fill_lines(client: Client, definition_id: str, count: int) -> None:
-    """Give an agent an output of that many short lines."""
-    for first in range(0, count, _APPEND_LINES):
-        numbers = range(first, min(first + _APPEND_LINES, count))
-        lines = [f'{{"n": {number}, "text": "a line of the output, as short as many are"}}' for number in numbers]
-        client.call("append_output", definition_id=definition_id, lines=lines)
+def _padded(members: dict[str, object], seed: int, size_bytes: int) -> str:
+    """Write an object as JSON of that size, with a text of words as its last member."""
+    bare = len(json.dumps({**members, "content": ""}))
+    chance = random.Random(seed)
+    text = ""
+    while len(text) < size_bytes - bare:
+        text += " ".join(chance.choices(_WORDS, k=200)) + " "
+    return json.dumps({**members, "content": text[: size_bytes - bare]})

@@ -1,0 +1,41 @@
+"""From the start of the process to the line that says it listens: an empty data directory, and a large store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bench import fill, processes
+from bench.client import Client
+from bench.rows import Row, alternate, at_most, size, value_at_most
+from bench.scale import Scale
+
+
+def starts(scale: Scale, directory: Path) -> list[Row]:
+    """Start on each in turn."""
+    large, empty = directory / "large", directory / "empty"
+    with processes.daemon(large) as daemon, Client(daemon) as client:
+        for number in range(scale.large_store_sessions):
+            fill.output_of_size(client, f"agent-{number}", scale.large_store_bytes // scale.large_store_sessions)
+
+    def start_empty() -> float:
+        shutil.rmtree(empty, ignore_errors=True)
+        return _start(empty)
+
+    on_large, on_empty = alternate(2 * scale.rounds, lambda: _start(large), start_empty)
+    return [
+        Row("start to listening: empty", "s", on_empty, wanted=value_at_most(0.6)),
+        Row(
+            f"start to listening: store of {size(scale.large_store_bytes)}",
+            "s",
+            on_large,
+            on_empty,
+            "empty",
+            at_most(1.1),
+        ),
+    ]
+
+
+def _start(data_dir: Path) -> float:
+    with processes.daemon(data_dir) as daemon:
+        return daemon.started_seconds
