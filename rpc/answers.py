@@ -44,6 +44,19 @@ class StoredText:
         yield orjson.dumps(decode(b"", final=True))[1:]
 
 
+class Encoded:
+    """A value that is JSON already. Not an `orjson.Fragment`, which would be copied twice on its way into an answer."""
+
+    __slots__ = ("_json",)
+
+    def __init__(self, json: bytes) -> None:
+        self._json = json
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the JSON, as it is."""
+        yield self._json
+
+
 class Lines:
     """Many or long texts that become one JSON array of strings."""
 
@@ -87,10 +100,10 @@ async def encode(result: Any, off_loop: OffLoop) -> tuple[bytes, ...]:
     Returns:
         JSON in pieces.
     """
-    large: list[StoredText | Lines] = []
+    large: list[StoredText | Lines | Encoded] = []
 
     def mark(value: Any) -> orjson.Fragment:
-        if not isinstance(value, (StoredText, Lines)):
+        if not isinstance(value, (StoredText, Lines, Encoded)):
             raise TypeError(f"a result holds a {type(value).__name__}")
         large.append(value)
         return orjson.Fragment(_MARK)
@@ -98,10 +111,13 @@ async def encode(result: Any, off_loop: OffLoop) -> tuple[bytes, ...]:
     encoded = orjson.dumps(result, default=mark)
     if not large:
         return (encoded,)
+    if len(large) == 1 and isinstance(large[0], Encoded):
+        before, after = encoded.split(_MARK)
+        return (before, *large[0].pieces(), after)
     return await off_loop.run(_weave, encoded.split(_MARK), large)
 
 
-def _weave(between: list[bytes], large: list[StoredText | Lines]) -> tuple[bytes, ...]:
+def _weave(between: list[bytes], large: list[StoredText | Lines | Encoded]) -> tuple[bytes, ...]:
     pieces: list[bytes] = []
     for text, value in zip_longest(between, large):
         pieces.append(text)

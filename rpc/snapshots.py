@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from rpc.answers import StoredText, stored_text
+from rpc.answers import Encoded, StoredText, stored_text
 from store.limits import MIB
 from store.records import SessionState
 
@@ -45,12 +45,10 @@ class SnapshotsKept:
             self._kept.move_to_end(definition_id)
         return kept
 
-    def content(
-        self, definition_id: str, state: SessionState, kept: Kept | None
-    ) -> orjson.Fragment | StoredText | None:
+    def content(self, definition_id: str, state: SessionState, kept: Kept | None) -> Encoded | StoredText | None:
         """Return the content of a state that was read, and keep it where it is small; of an unchanged one, what was kept."""
         if state.unchanged and kept is not None:
-            return orjson.Fragment(kept.encoded)
+            return Encoded(kept.encoded)
         if state.content is None:
             return None
         text = stored_text(state.content)
@@ -59,7 +57,7 @@ class SnapshotsKept:
         encoded = orjson.dumps(text)
         if state.session_id is not None and state.revision is not None:
             self._keep(definition_id, Kept(state.session_id, state.revision, encoded))
-        return orjson.Fragment(encoded)
+        return Encoded(encoded)
 
     def _keep(self, definition_id: str, kept: Kept) -> None:
         if before := self._kept.pop(definition_id, None):

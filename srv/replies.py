@@ -23,8 +23,8 @@ WRITE_SECONDS_MAX: Final = 60
 STALL_SECONDS_MAX: Final = 10
 """Without another byte taken: whoever takes none for so long has stopped reading."""
 
-WRITE_BYTES: Final = 2**20
-"""Written in one go, before others get a turn: few calls for a large answer, less than a millisecond each."""
+WRITE_BYTES: Final = 2 * 2**20
+"""Written in one go, before others get a turn: few calls for a large answer, a millisecond at most each."""
 
 JOIN_BYTES_MAX: Final = 64 * 2**10
 """Answers up to this size leave in one piece with their head."""

@@ -8,6 +8,7 @@ and others, the latter two take U+001C to U+001F for blank, which are not White_
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 # Unicode 15 PropList.txt, White_Space, but for `\n`: the separator itself never stands inside a line.
@@ -51,6 +52,10 @@ def line_text(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
 
-def with_newline(text: bytes) -> bytes:
-    r"""Return the bytes an append stores for one text: one `\n` is added only where it does not end with one."""
-    return text if text.endswith(b"\n") else text + b"\n"
+def joined(texts: Sequence[str]) -> bytes:
+    r"""Return the bytes an append stores for texts, one or more: each gets one `\n` only where it does not end with one."""
+    text = "\n".join(texts)
+    if text.count("\n") != len(texts) - 1:
+        text = "".join(each if each.endswith("\n") else each + "\n" for each in texts)
+        return text.encode()
+    return (text + "\n").encode()

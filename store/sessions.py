@@ -16,7 +16,7 @@ from store import limits
 from store.engine import AppendOutput, ArchiveSession, Engine, Result, WriteState
 from store.errors import InvalidParamsError, StaleSessionError, TooLargeError, ZoneNotFoundError
 from store.limits import Limits
-from store.lines import with_newline
+from store.lines import joined
 from store.previews import Preview
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written
 from store.writer import Writer
@@ -121,7 +121,7 @@ class Sessions:
         if not lines:
             raise InvalidParamsError("lines", "lines must hold at least one text")
         _check_limit("append_lines_max", self._limits.append_lines_max, len(lines))
-        text = b"".join(with_newline(line.encode()) for line in lines)
+        text = joined(lines)
         _check_limit("append_bytes_max", self._limits.append_bytes_max, len(text))
         change = AppendOutput(zone, text, self._now_ms(), session_id, expect_offset)
         return _given(await self._writer.submit(change), Appended)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from store.lines import count_lines, is_blank, line_text, split_lines, with_newline
+from store.lines import count_lines, is_blank, joined, line_text, split_lines
 from tests.store.slow_lines import WHITE_SPACE, lines_of
 
 LIKELY: Final = [
@@ -85,12 +85,11 @@ def test_a_megabyte_of_anything_is_counted_at_once(unit: bytes) -> None:
     assert count_lines(data + b"x") == 1
 
 
-@given(TEXTS)
-def test_one_newline_is_added_where_there_is_none(text: str) -> None:
-    """What is stored ends with a newline and is otherwise what was sent."""
-    stored = with_newline(text.encode())
-    assert stored.endswith(b"\n")
-    assert stored == text.encode() + (b"" if text.endswith("\n") else b"\n")
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_one_newline_is_added_where_there_is_none(texts: list[str]) -> None:
+    """What is stored of each text ends with a newline and is otherwise what was sent."""
+    stored = [text.encode() + (b"" if text.endswith("\n") else b"\n") for text in texts]
+    assert joined(texts) == b"".join(stored)
 
 
 @given(st.binary(max_size=40))
