@@ -8,6 +8,15 @@ from store.lines import is_blank
 from store.parts import Part
 
 
+class MiscountedError(Exception):
+    """A part holds another number of lines than it says."""
+
+    def __init__(self, part: Part) -> None:
+        """Keep where it begins."""
+        super().__init__(f"the part at byte {part.start_byte} does not hold {part.line_count} lines")
+        self.start_byte = part.start_byte
+
+
 def page_from(parts: Iterable[Part], first_line: int, lines_max: int, bytes_max: int) -> list[bytes]:
     """Return the oldest lines from `first_line` on that fit.
 
@@ -16,6 +25,9 @@ def page_from(parts: Iterable[Part], first_line: int, lines_max: int, bytes_max:
         first_line: number of the first line wanted.
         lines_max: lines at most.
         bytes_max: stored bytes at most, newlines counted, unless the first line alone is larger.
+
+    Raises:
+        MiscountedError: lines of a part that was taken up whole were counted wrong.
     """
     lines: list[bytes] = []
     left = bytes_max
@@ -28,6 +40,8 @@ def page_from(parts: Iterable[Part], first_line: int, lines_max: int, bytes_max:
                 lines.append(line)
                 left -= size_bytes
             number += 1
+        if number != part.end_line:
+            raise MiscountedError(part)
         if len(lines) == lines_max or left <= 0:
             return lines
     return lines
@@ -40,13 +54,19 @@ def page_before_end(parts: Iterable[Part], lines_max: int, bytes_max: int) -> li
         parts: from the end of the output.
         lines_max: lines at most.
         bytes_max: as in `page_from`, for the last line.
+
+    Raises:
+        MiscountedError: as `page_from`.
     """
     newest_first: list[bytes] = []
     left = bytes_max
     if lines_max == 0:
         return newest_first
     for part in parts:
-        for line, size_bytes in reversed(list(_stored_lines(part.data))):
+        stored = list(_stored_lines(part.data))
+        if len(stored) != part.line_count:
+            raise MiscountedError(part)
+        for line, size_bytes in reversed(stored):
             if newest_first and size_bytes > left:
                 return newest_first[::-1]
             newest_first.append(line)

@@ -1,4 +1,7 @@
 -- Statements about files: rows of `file_parts`.
+--
+-- `CAST(:name AS TEXT)`: a name compared as it is would have SQLite look whether the index of the output alone will do, and so
+-- make the statement anew with every name that is bound, which takes longer than the statement.
 
 -- name: put_part
 -- A part is stored, or stored anew where the same one was shorter or other.
@@ -18,16 +21,20 @@ WHERE zone_id = ?1 AND name = ?2 AND start_byte = ?3;
 
 -- name: delete_parts_from
 -- The end of a file is cut off, or about to be stored anew.
-DELETE FROM file_parts WHERE zone_id = :zone_id AND name = :name AND start_byte >= :start_byte;
+DELETE FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte >= :start_byte;
 
 -- name: move_file
 -- A file goes to another session, whole.
-UPDATE file_parts SET zone_id = :target_id WHERE zone_id = :source_id AND name = :name;
+UPDATE file_parts SET zone_id = :target_id WHERE zone_id = :source_id AND name = CAST(:name AS TEXT);
 
 -- name: last_part
 -- The last part of a file tells the file's size, lines, revision and time.
-SELECT start_byte + size_bytes AS size_bytes, first_line + line_count AS total_lines, modified_at_ms, revision
-FROM file_parts WHERE zone_id = :zone_id AND name = :name ORDER BY start_byte DESC LIMIT 1;
+SELECT name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) ORDER BY start_byte DESC LIMIT 1;
+
+-- name: has_content
+-- Whether a session has a byte at all.
+SELECT EXISTS (SELECT 1 FROM file_parts WHERE zone_id = :zone_id AND size_bytes <> 0);
 
 -- name: files_of
 -- The files of a session by their last parts. Skips from name to name, whatever number of parts lies between.
@@ -37,8 +44,7 @@ WITH RECURSIVE names (name) AS (
     SELECT (SELECT min(name) FROM file_parts WHERE zone_id = :zone_id AND name > names.name)
     FROM names WHERE name IS NOT NULL
 )
-SELECT part.name, start_byte + size_bytes AS size_bytes, first_line + line_count AS total_lines,
-       modified_at_ms, revision
+SELECT part.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
 FROM names JOIN file_parts AS part ON part.rowid = (
     SELECT rowid FROM file_parts
     WHERE zone_id = :zone_id AND name = names.name ORDER BY start_byte DESC LIMIT 1
@@ -48,17 +54,17 @@ ORDER BY part.name;
 -- name: parts_from
 -- Parts of a file in order, from the one that holds a byte.
 SELECT start_byte, first_line, size_bytes, line_count, crc32, codec, data FROM file_parts
-WHERE zone_id = :zone_id AND name = :name AND start_byte >= coalesce((
-    SELECT max(start_byte) FROM file_parts WHERE zone_id = :zone_id AND name = :name AND start_byte <= :start_byte
+WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte >= coalesce((
+    SELECT max(start_byte) FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte <= :start_byte
 ), 0)
 ORDER BY start_byte;
 
 -- name: part_of_line
 -- Where the part begins that holds a line: the last one of those that begin with it or before it, as a part of blank
--- lines begins with the same line as the one after it.
-SELECT start_byte FROM file_parts
+-- lines begins with the same line as the one after it. Behind it where the part before it ends, by its own row.
+SELECT start_byte, start_byte + size_bytes AS end_byte, first_line + line_count AS end_line FROM file_parts
 WHERE zone_id = :zone_id AND name = 'output' AND first_line <= :first_line
-ORDER BY first_line DESC, start_byte DESC LIMIT 1;
+ORDER BY first_line DESC, start_byte DESC LIMIT 2;
 
 -- name: parts_backwards
 -- Parts of the output from its end.

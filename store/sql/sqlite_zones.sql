@@ -4,6 +4,10 @@
 -- One session.
 SELECT id, session_id, created_at_ms, covers_line FROM zones WHERE zone = :zone;
 
+-- name: zone_by_id
+-- The name of a session, to say where something is wrong.
+SELECT zone FROM zones WHERE id = :id;
+
 -- name: insert_zone
 -- A session comes into being.
 INSERT INTO zones (zone, definition_id, archived_at_ms, session_id, created_at_ms, covers_line, origin)

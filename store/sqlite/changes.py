@@ -19,7 +19,7 @@ from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessio
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
 from store.sqlite.kept import KeptSnapshots
-from store.sqlite.rows import PARTS, RAW_CODEC, ZONES, damaged, files_of, find_zone, last_part, read_parts, slice_of
+from store.sqlite.rows import PARTS, RAW_CODEC, ZONES, damaged, find_zone, has_content, last_part, read_parts, slice_of
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
@@ -127,7 +127,7 @@ class Changes:
             if row is None:
                 raise _stale()
             return Archived(agent_archive_zone(change.zone.definition_id, row[1]), row[1], change.session_id)
-        if known is None or not any(file.size_bytes for file in files_of(self._connection, known.id)):
+        if known is None or not has_content(self._connection, known.id):
             return Archived(None, None, None)
         (newest,) = self._connection.execute(ZONES["newest_archive"], agent).fetchone()
         at_ms = change.now_ms if newest is None else max(change.now_ms, newest + 1)

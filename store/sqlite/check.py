@@ -22,7 +22,7 @@ from store.sql import load
 from store.sqlite.check_files import FileCheck
 from store.sqlite.failures import store_error
 from store.sqlite.looking import LOG_SUFFIX, look_at, size_of, transaction
-from store.sqlite.schema import SCHEMA_VERSION, check_version
+from store.sqlite.schema import SCHEMA_VERSION, check_version, log_left_of
 from store.sqlite.structure import check_structure, fresh_schema_objects, journal_mode, schema_objects
 
 Progress = Callable[[str, int, int], None]
@@ -125,6 +125,11 @@ def check_store(
         found.exists = path.exists() and not (path.is_file() and path.stat().st_size == 0)
         if found.exists:
             found = look_at(path, look)
+        elif (log := log_left_of(path)) is not None:
+            message = f"the store {path} is empty or missing, but {log} holds changes to it"
+            hint = "Put that very file back; or move the log away, which fits no other, and restore the store from a backup."
+            found.exists = True
+            found.add(Finding("open", "STORE_EMPTIED", message, hint))
     except StoreRefusedError as error:
         found.add(Finding("open", "STORE_REFUSED", str(error), "Install the version that wrote it, or move it away."))
     except sqlite3.Error as error:

@@ -37,15 +37,20 @@ def store_error(error: sqlite3.Error, place: str) -> StoreError | None:
     """
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        return None
+        # Without a code the module speaks for itself: of faults of ours, or of a stored text that is not Unicode.
+        return _damaged(place) if type(error) is sqlite3.OperationalError else None
     primary = code & _PRIMARY_CODE
     if primary in _FULL or code == _SHARED_MEMORY_GROWS:
         return StorageFullError()
     if primary in _DAMAGED:
-        return StorageDamagedError(f"the database is damaged where {place} is stored")
+        return _damaged(place)
     if primary in _UNAVAILABLE:
         return StorageUnavailableError(f"the database cannot be used at the moment ({error.sqlite_errorname})")
     return None
+
+
+def _damaged(place: str) -> StorageDamagedError:
+    return StorageDamagedError(f"the database is damaged where {place} is stored")
 
 
 @contextmanager

@@ -6,14 +6,18 @@ corruption of SQLite before 3.51.3, which needs a checkpoint on one handle besid
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
-from store.errors import StoreRefusedError
+from store.errors import StorageDamagedError, StoreRefusedError
 
 BUSY_WAIT_MS: Final = 5_000
 """A foreign program that looks at the store may hold a lock for a moment."""
+
+_SUFFIXES: Final = ("", "-wal", "-shm")
+"""Of the database, its log, and the index of that."""
 
 _CACHE_KIB: Final = 16 * 1024
 _WAL_KEPT_BYTES: Final = 20 * 1024 * 1024
@@ -36,8 +40,9 @@ def open_writing(path: Path) -> sqlite3.Connection:
     """Open the one read-write handle, and make sure of its settings.
 
     Raises:
-        StoreRefusedError: a setting did not take, so the promises would not hold.
+        StoreRefusedError: a setting did not take, so the promises would not hold; or one of its files cannot be written.
     """
+    _check_writable(path)
     path.touch(mode=0o600)  # conversations are nobody else's business; the log beside it takes the same mode
     connection = _connect(path, "rw")
     try:
@@ -50,7 +55,13 @@ def open_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_reading(path: Path) -> sqlite3.Connection:
-    """Open a read-only handle."""
+    """Open a read-only handle.
+
+    Raises:
+        StorageDamagedError: the file has no byte. SQLite would delete the log beside it, even through such a handle.
+    """
+    if path.exists() and path.stat().st_size == 0:
+        raise StorageDamagedError("the database is damaged: its file is empty")
     connection = _connect(path, "ro")
     try:
         _set(connection, path, _SHARED | _READING)
@@ -58,6 +69,17 @@ def open_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_writable(path: Path) -> None:
+    """Check what SQLite does not tell: a file that may not be written it opens all the same, to refuse every change later."""
+    real = os.path.realpath(path)  # SQLite keeps companions beside the file itself, not beside a link to it
+    for suffix in _SUFFIXES:
+        file = Path(real + suffix)
+        if file.exists() and not os.access(file, os.W_OK):
+            raise StoreRefusedError(
+                f"{file} cannot be written by this user; give it the right to write (chmod u+w, or chown) and start again"
+            )
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from store.errors import ZoneNotFoundError
 from store.parts import cut_lines, cut_opaque
 from store.records import ImportFile, ZoneStat
 from store.sqlite.changes import Changes
-from store.sqlite.rows import PARTS, ZONES, ZoneRow, files_of, find_zone, last_part
+from store.sqlite.rows import PARTS, ZONES, ZoneRow, files_of, find_zone, has_content, last_part
 from store.zones import OUTPUT_FILE, Zone
 
 _Result = TypeVar("_Result")
@@ -108,7 +108,7 @@ class Imports:
             return self._changes.free_archive(zone.definition_id, zone.archived_at_ms)
         row = find_zone(self._connection, zone)
         if row is not None:
-            if any(file.size_bytes for file in files_of(self._connection, row.id)):
+            if has_content(self._connection, row.id):
                 raise ValueError(f"{zone} has content already")
             self._connection.execute(ZONES["delete_zone"], {"id": row.id})
             self._changes.forget(zone)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 from store import limits
+from store.errors import StorageDamagedError
 from store.lines import line_text
-from store.pages import page_before_end, page_from
+from store.pages import MiscountedError, page_before_end, page_from
 from store.records import AgentStat, ArchiveSummary, FileStat, Mount, Page, SessionState, ZoneStat
 from store.sqlite.rows import (
     PARTS,
@@ -44,11 +46,15 @@ def read_output(
         return _tail_page(connection, zone, row, stored, lines_max, bytes_max)
     if first_line >= stored.total_lines:
         return _page([], stored.total_lines, stored, row)
-    (start_byte,) = connection.execute(
-        PARTS["part_of_line"], {"zone_id": row.id, "first_line": first_line}
-    ).fetchone() or (0,)
-    parts = read_parts(connection, row.id, zone, OUTPUT_FILE, start_byte)
-    lines = page_from(parts, first_line, lines_max, bytes_max)
+    found = connection.execute(PARTS["part_of_line"], {"zone_id": row.id, "first_line": first_line}).fetchall()
+    start_byte = found[0][0] if found else 0
+    # Where the part before is missing there is nothing to compare with.
+    line = next((end_line for _, end_byte, end_line in found[1:] if end_byte == start_byte), None)
+    try:
+        with closing(read_parts(connection, row.id, zone, OUTPUT_FILE, start_byte, line)) as parts:
+            lines = page_from(parts, first_line, lines_max, bytes_max)
+    except MiscountedError as error:
+        raise damaged(zone, OUTPUT_FILE, error.start_byte) from error
     if not lines:
         raise damaged(zone, OUTPUT_FILE, start_byte)
     return _page(lines, first_line, stored, row)
@@ -66,6 +72,8 @@ def mount(
     row = find_zone(connection, zone)
     if row is None:
         return None
+    if not _is_mark(row.covers_line):
+        raise StorageDamagedError(f"zone {zone}: its row is damaged")
     stored = last_part(connection, row.id, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     lines_max = min(tail_lines, max(0, stored.total_lines - (row.covers_line or 0)))
     page = _tail_page(connection, zone, row, stored, lines_max, bytes_max)
@@ -150,8 +158,16 @@ def _state(
 def _tail_page(
     connection: sqlite3.Connection, zone: Zone, row: ZoneRow, stored: FileStat, lines_max: int, bytes_max: int
 ) -> Page:
-    lines = page_before_end(read_parts_backwards(connection, row.id, zone, OUTPUT_FILE), lines_max, bytes_max)
+    try:
+        with closing(read_parts_backwards(connection, row.id, zone, OUTPUT_FILE)) as parts:
+            lines = page_before_end(parts, lines_max, bytes_max)
+    except MiscountedError as error:
+        raise damaged(zone, OUTPUT_FILE, error.start_byte) from error
     return _page(lines, stored.total_lines - len(lines), stored, row)
+
+
+def _is_mark(covers_line: object) -> bool:
+    return covers_line is None or (isinstance(covers_line, int) and covers_line >= 0)
 
 
 def _page(lines: list[bytes], first_line: int, stored: FileStat, row: ZoneRow) -> Page:

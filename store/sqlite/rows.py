@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from store.errors import StorageDamagedError
 from store.parts import Part
 from store.records import FileStat
 from store.sql import load
-from store.zones import Zone
+from store.zones import OUTPUT_FILE, Zone
 
 ZONES: Final = load("sqlite_zones.sql")
 PARTS: Final = load("sqlite_parts.sql")
@@ -33,26 +33,53 @@ class ZoneRow:
 
 
 def find_zone(connection: sqlite3.Connection, zone: Zone) -> ZoneRow | None:
-    """Find a session by its zone."""
+    """Find a session by its zone.
+
+    Raises:
+        StorageDamagedError: its row has no session id.
+    """
     row = connection.execute(ZONES["zone_by_name"], {"zone": zone}).fetchone()
-    return ZoneRow(*row) if row else None
+    if row is None:
+        return None
+    found = ZoneRow(*row)
+    if not isinstance(found.session_id, str):
+        raise StorageDamagedError(f"zone {zone}: its row is damaged")
+    return found
 
 
 def last_part(connection: sqlite3.Connection, zone_id: int, name: str) -> FileStat | None:
-    """Describe a file by its last part; None where there is none."""
+    """Describe a file by its last part; None where there is none.
+
+    Raises:
+        StorageDamagedError: its numbers cannot be true of any file.
+    """
     row = connection.execute(PARTS["last_part"], {"zone_id": zone_id, "name": name}).fetchone()
-    return FileStat(name, *row) if row else None
+    return _described(connection, zone_id, row) if row else None
 
 
 def files_of(connection: sqlite3.Connection, zone_id: int) -> tuple[FileStat, ...]:
-    """Describe a session's files, by name."""
-    return tuple(FileStat(*row) for row in connection.execute(PARTS["files_of"], {"zone_id": zone_id}))
+    """Describe a session's files, by name. Raises as `last_part` does."""
+    rows = connection.execute(PARTS["files_of"], {"zone_id": zone_id}).fetchall()
+    return tuple([_described(connection, zone_id, row) for row in rows])
+
+
+def has_content(connection: sqlite3.Connection, zone_id: int) -> bool:
+    """Tell whether a file of a session has a byte, whatever else is wrong with it."""
+    (found,) = connection.execute(PARTS["has_content"], {"zone_id": zone_id}).fetchone()
+    return bool(found)
 
 
 def read_parts(
-    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str, start_byte: int = 0
-) -> Iterator[Part]:
+    connection: sqlite3.Connection,
+    zone_id: int,
+    zone: Zone,
+    name: str,
+    start_byte: int = 0,
+    first_line: int | None = None,
+) -> Generator[Part, None, None]:
     """Read the parts of a file, from the one that holds `start_byte`.
+
+    That one begins with `first_line`, where the caller knows this from the part before it.
 
     The statement ends with the generator, whatever ends that: one that is kept running, by the traceback of an error say, would
     keep its handle in the past.
@@ -66,7 +93,7 @@ def read_parts(
         for row in rows:
             part = _sound(row, zone, name)
             if earlier is None:
-                if part.start_byte > start_byte:
+                if part.start_byte > start_byte or first_line not in {None, part.first_line}:
                     raise damaged(zone, name, start_byte)
             elif (earlier.end_byte, earlier.end_line) != (part.start_byte, part.first_line):
                 raise damaged(zone, name, earlier.end_byte)
@@ -74,7 +101,9 @@ def read_parts(
             earlier = part
 
 
-def read_parts_backwards(connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str) -> Iterator[Part]:
+def read_parts_backwards(
+    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str
+) -> Generator[Part, None, None]:
     """Read the parts of the output from its end. Raises as `read_parts` does."""
     later: Part | None = None
     with closing(connection.execute(PARTS["parts_backwards"], {"zone_id": zone_id})) as rows:
@@ -102,9 +131,25 @@ def slice_of(
     return b"".join(pieces)
 
 
-def damaged(zone: Zone, name: str, byte: int) -> StorageDamagedError:
+def damaged(zone: Zone | str, name: str, byte: int) -> StorageDamagedError:
     """Say which file is damaged, and where."""
     return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
+
+
+def _described(connection: sqlite3.Connection, zone_id: int, row: tuple[Any, ...]) -> FileStat:
+    """Check what no checksum covers, as far as that can be told from the row alone, and describe the file by it."""
+    name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision = row
+    if (
+        type(start_byte) is type(first_line) is type(size_bytes) is int
+        and type(line_count) is type(modified_at_ms) is type(revision) is int
+        and 0 <= first_line <= start_byte
+        and 0 <= line_count <= size_bytes
+        and revision >= 1
+        and (name == OUTPUT_FILE or first_line == line_count == 0)
+    ):
+        return FileStat(name, start_byte + size_bytes, first_line + line_count, modified_at_ms, revision)
+    (zone,) = connection.execute(ZONES["zone_by_id"], {"id": zone_id}).fetchone()
+    raise damaged(zone, name, start_byte if isinstance(start_byte, int) else 0)
 
 
 def _sound(row: tuple[object, ...], zone: Zone, name: str) -> Part:

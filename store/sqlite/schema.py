@@ -16,6 +16,7 @@ from store.errors import StorageUnavailableError, StoreRefusedError
 from store.sql import load
 from store.sqlite.failures import store_error
 from store.sqlite.handles import open_reading
+from store.sqlite.looking import LOG_SUFFIX, size_of
 
 APPLICATION_ID: Final = 0x5A4F4E45
 """`ZONE`: marks the file as ours, where `file(1)` and we look for it."""
@@ -41,15 +42,26 @@ _JOURNAL_HEAD: Final = struct.Struct(">8s8xI4xI")
 
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
 
+_LOG_HEAD: Final = struct.Struct(">8xI20x")
+"""Of a write-ahead log: the size of a page in bytes (section 4 there)."""
+
+_FRAME_HEAD: Final = struct.Struct(">4xI16x")
+"""Of a page in the log: how many pages the database has after the commit that the page ends, 0 where it ends none."""
+
 
 def check_file(path: Path) -> None:
     """Look at a file before anything may change it. One that is not there, or is empty, is a new store.
 
     Raises:
-        StoreRefusedError: written by a newer program, by another program, or not a database at all.
+        StoreRefusedError: written by a newer program, by another program, or not a database at all; or only its log is left.
         StorageUnavailableError: it cannot be read at the moment.
     """
     if not path.exists() or path.stat().st_size == 0:
+        if (log := log_left_of(path)) is not None:
+            raise StoreRefusedError(
+                f"{path} is {'empty' if path.exists() else 'missing'}, but {log} holds changes to it; put that very {path.name}"
+                " back, or move the log away and restore a backup, or start empty. Nothing was touched"
+            )
         return
     try:
         connection = open_reading(path)
@@ -66,6 +78,18 @@ def check_file(path: Path) -> None:
         raise StoreRefusedError(
             f"{path} cannot be read as a database ({error}); restore it from a backup, or move it away to start empty"
         ) from error
+
+
+def log_left_of(path: Path) -> Path | None:
+    """Return the log of a database that has no byte any more, or is gone, where that log holds changes; else None.
+
+    SQLite takes such a log for another database's, and deletes it. A start that is cut off leaves none: the database has its
+    first page on disk before there is a log.
+    """
+    if size_of(path):
+        return None
+    log = Path(os.path.realpath(path) + LOG_SUFFIX)
+    return log if size_of(log) and _holds_commit(log) else None
 
 
 def upgrade(connection: sqlite3.Connection, path: Path) -> None:
@@ -101,6 +125,20 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     _check_owner(path, version, application_id, has_tables=tables > 0)
     return int(version)
+
+
+def _holds_commit(log: Path) -> bool:
+    """Tell whether a log has the end of any commit, also of one that was moved into the database since."""
+    with log.open("rb") as file:
+        head = file.read(_LOG_HEAD.size)
+        if len(head) < _LOG_HEAD.size:
+            return False
+        (page_bytes,) = _LOG_HEAD.unpack(head)
+        while len(frame_head := file.read(_FRAME_HEAD.size)) == _FRAME_HEAD.size:
+            if any(_FRAME_HEAD.unpack(frame_head)):
+                return True
+            file.seek(page_bytes, os.SEEK_CUR)
+    return False
 
 
 def _check_cut_off(path: Path) -> None:
