@@ -270,6 +270,8 @@ class Daemon:
             raise StartFailedError(Exit.CANNOT_LISTEN, str(error)) from error
         except MigrationInterruptedError:
             _log.info("migration_interrupted", hint="the next start goes on where this one stopped")
+        finally:
+            self._stop.listen_no_more()
         _log.info("stopped")
 
     async def _run_locked(self) -> None:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -29,18 +30,30 @@ class Stop:
     def __init__(self, clean_up: Callable[[], None]) -> None:
         """Keep what must be done even by a process that ends at once: quick, and without the event loop."""
         self._clean_up = clean_up
+        self._signals: list[signal.Signals] = []
         self._asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def listen(self, *, exit_with_parent: bool) -> None:
-        """Heed signals from now on, and the end of standard input if that is asked for."""
-        signals = [signal.SIGTERM, signal.SIGINT]
+        """Heed signals from now on, and the end of standard input if that is asked for.
+
+        The handlers are the process's, not the loop's: those go with the loop, and a signal that came later would kill.
+        """
+        self._signals = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it so that we live on
-            signals.append(signal.SIGHUP)
-        for each in signals:
-            self._loop.add_signal_handler(each, self.ask, each.name)
+            self._signals.append(signal.SIGHUP)
+        for each in self._signals:
+            signal.signal(each, self._hear)
         if exit_with_parent:
             threading.Thread(target=self._await_parent, name="parent-watch", daemon=True).start()
+
+    def listen_no_more(self) -> None:
+        """Ignore signals from now on: all is done, and what is left of the process is its exit code.
+
+        Ignored they stay to the very end; handlers of Python's are taken away before that.
+        """
+        for each in self._signals:
+            signal.signal(each, signal.SIG_IGN)
 
     def ask(self, reason: str) -> None:
         """Ask to stop; who asks a second time does not want to wait."""
@@ -60,6 +73,9 @@ class Stop:
     async def wait(self) -> None:
         """Wait until someone asks to stop."""
         await self._asked.wait()
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
 
     def _await_parent(self) -> None:
         """Read standard input to its end; what stands in it means nothing."""

@@ -11,6 +11,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from tests.faults.causes import flipped
 from tests.faults.soak import Plan
 from tests.faults.stored import store_of
 from tests.srv.daemon import Daemon, rpc_body
-from tests.store.foreign import bytes_of
+from tests.store.foreign import bytes_of, wal_of
 
 FLIPS: Final = 12
 LINES: Final = 1_500
@@ -234,3 +235,40 @@ def test_a_file_cut_beneath_the_running_daemon_is_never_served_as_if_whole(
         assert daemon.request("GET", "/healthz")[0] == 200
         assert "Traceback" not in daemon.log()
         assert daemon.stop() == 0
+
+
+def test_a_file_emptied_beneath_the_running_daemon_is_damage(tmp_path: Path) -> None:
+    """Whoever asks for what was in it is told so, and nobody that we have failed."""
+    data_dir = tmp_path / "emptied"
+    with Daemon.start(data_dir) as daemon:
+        daemon.call("agent:session:append_output", definition_id="maks", line="gone")
+    with Daemon.start(data_dir) as daemon:
+        os.truncate(store_of(data_dir), 0)
+        for method, params in (
+            ("read", {}),
+            ("read_output", {}),
+            ("append_output", {"line": "x"}),
+            ("list_archives", {}),
+        ):
+            assert is_damaged(ask(daemon, method, definition_id="maks", **params))
+
+
+def test_a_file_emptied_beneath_the_running_daemon_leaves_what_is_in_its_log(tmp_path: Path) -> None:
+    """What the daemon serves is right, the log stays as it is, and after a kill the start is refused for its sake."""
+    data_dir = tmp_path / "emptied"
+    path = store_of(data_dir)
+    with Daemon.start(data_dir) as daemon:
+        daemon.call("agent:session:append_output", definition_id="maks", line="kept")
+        log = bytes_of(wal_of(path))
+        os.truncate(path, 0)
+        with ThreadPoolExecutor(16) as callers:  # so many that some need a handle that is not open yet
+            answers = list(callers.map(lambda _: ask(daemon, "read_output", definition_id="maks"), range(64)))
+        assert all(is_damaged(answer) or answer["lines"] == ["kept"] for answer in answers)
+        assert bytes_of(wal_of(path)) == log
+        daemon.kill()
+    with Daemon(data_dir) as refused:
+        with pytest.raises(AssertionError, match="the daemon ended with 4"):
+            refused.next_line()
+        refused.wait()
+    assert str(wal_of(path)) in refused.log()
+    assert bytes_of(wal_of(path)) == log

@@ -60,6 +60,27 @@ def test_a_start_where_nothing_may_be_written_says_so_and_changes_nothing(data_d
         assert daemon.call("agent:session:read_output", definition_id="maks")["lines"] == ["kept"]
 
 
+def test_a_store_file_that_may_not_be_written_is_named_at_the_start(data_dir: Path) -> None:
+    """SQLite opens it all the same, and refuses every change for ever: the start is refused, with the file and what to do."""
+    with Daemon.start(data_dir) as daemon:
+        daemon.call("agent:session:append_output", definition_id="maks", line="kept")
+        daemon.kill()
+    before = everything_in(data_dir)
+    for suffix in ("", "-wal", "-shm"):
+        path = Path(f"{store_of(data_dir)}{suffix}")
+        with read_only(path), started_heeding_modes(data_dir) as refused:
+            with pytest.raises(AssertionError, match="the daemon ended with 4"):
+                refused.next_line()
+            refused.wait()
+        assert f"{path} cannot be written by this user; give it the right to write" in refused.log()
+        assert "Traceback" not in refused.log()
+        assert everything_in(data_dir).keys() == before.keys()
+    with started_heeding_modes(data_dir) as daemon:
+        while daemon.next_line()["event"] != "listening":
+            pass
+    assert [session.output for session in sessions_in(store_of(data_dir))] == [b"kept\n"]
+
+
 def test_a_directory_that_becomes_read_only_disturbs_nobody(data_dir: Path) -> None:
     """The running daemon holds its files: it reads and writes on, and what it acknowledges is there after a kill."""
     with started_heeding_modes(data_dir) as daemon:

@@ -56,3 +56,16 @@ async def test_a_stop_under_load_answers_all_that_has_arrived(data_dir: Path) ->
 async def test_a_second_signal_under_load_loses_nothing(data_dir: Path) -> None:
     """Whoever asks twice does not wait; the exit is 0, and everything acknowledged is there, once."""
     await soak_store(data_dir, Plan.from_environment(os.environ, 0), [stopped_at_once], print)
+
+
+def test_signals_up_to_the_very_end_leave_the_exit_code(data_dir: Path) -> None:
+    """From `stopped` in the log on all is done: whoever goes on asking, until there is no process any more, gets 0 too."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with Daemon.start(data_dir) as daemon:
+            daemon.signal()
+            daemon.wait_for_log("stopped")
+            while daemon.process.poll() is None:
+                daemon.signal(number)
+            assert daemon.wait() == 0
+            assert "stopped_at_once" not in daemon.log()
+            assert "Traceback" not in daemon.log()
