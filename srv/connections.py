@@ -390,4 +390,4 @@ class Connections(Server):
 
 async def _never_called(_request: BaseRequest) -> StreamResponse:
     """Stand in for the handler that aiohttp's own loop would call."""
-    raise NotImplementedError
+    raise AssertionError("requests are answered by Connection.start")

@@ -76,7 +76,7 @@ WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC;
 SELECT start_byte, first_line, size_bytes, line_count, revision FROM file_parts
 WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
 
--- name: last_byte
--- The last byte of an output, sound or not.
-SELECT substr(data, -1) FROM file_parts
+-- name: end_of_output
+-- The last part of an output where it is small enough to grow, else its last byte; sound or not.
+SELECT crc32, codec, CASE WHEN size_bytes <= :small_bytes THEN data ELSE substr(data, -1) END FROM file_parts
 WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT 1;

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -230,13 +231,15 @@ class Changes:
         if known.tail is not None:
             return known.tail
         self.flush()
-        wanted = {"zone_id": known.id, "limit": _TAIL_PARTS_MAX}
+        wanted = {"zone_id": known.id, "limit": _TAIL_PARTS_MAX, "small_bytes": limits.TAIL_PART_BYTES_MAX}
         rows = self._connection.execute(PARTS["tail_parts"], wanted).fetchall()
         if not rows:
             return Tail()
         start_byte, first_line, size_bytes, line_count, revision = rows[0]
-        (last_byte,) = self._connection.execute(PARTS["last_byte"], wanted).fetchone()
-        ends_line = not last_byte or last_byte == b"\n"
+        crc32, codec, data = self._connection.execute(PARTS["end_of_output"], wanted).fetchone()
+        ends_line = not data or data[-1:] == b"\n"
+        is_whole = codec == RAW_CODEC and isinstance(data, bytes) and len(data) == size_bytes
+        is_whole = is_whole and size_bytes <= limits.TAIL_PART_BYTES_MAX and zlib.crc32(data) == crc32
         parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(rows)]
         known.tail = Tail(
             size_bytes=start_byte + size_bytes,
@@ -244,6 +247,7 @@ class Changes:
             revision=revision,
             ends_line=ends_line,
             open_parts=open_run(parts, ends_line=ends_line),
+            last=Part(start_byte, first_line, line_count, crc32, data) if is_whole else None,
         )
         return known.tail
 
