@@ -45,13 +45,14 @@ class WriteAheadLog:
         """
         with translated("the write-ahead log"):
             try:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                ((_, pages, moved),) = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode in _FSYNC_FAILED:
                     self.must_stay = True
                     _log.error("sync_failed", hint="the log grows from now on; see to the disk and restart the daemon")
                 raise
-        self._moved_bytes = written_bytes
+        # What a reader has kept back is tried again soon: the log begins anew only in a moment when all of it is moved.
+        self._moved_bytes = written_bytes - (_CHECKPOINT_BYTES * 15 // 16 if moved < pages else 0)
 
     def cover_refused(self) -> None:
         """Write over what a failed commit has left in the log, whole perhaps, so that no later start takes it for stored.
