@@ -43,7 +43,8 @@ class Request:
         self.body = body
         self.speaks_1_1 = message.version != HttpVersion10
         # HTTP/1.0 closes unless agreed otherwise; nobody speaks it for its speed.
-        self.keeps_alive = self.speaks_1_1 and not message.should_close
+        # Whoever asks for another protocol may go on in it: nothing behind such a request is read, so the answer is the last.
+        self.keeps_alive = self.speaks_1_1 and not message.should_close and not message.upgrade
         self.is_answered = False
 
     @property

@@ -398,3 +398,16 @@ async def test_a_caller_that_does_not_take_its_answer_is_let_go(monkeypatch: pyt
                 while chunk := await asyncio.to_thread(caller.recv, MIB):
                     received += len(chunk)
             assert received < 64 * MIB
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+async def test_an_upgrade_that_is_not_taken_up_ends_the_connection_and_says_so(protocol: bytes) -> None:
+    """Nothing behind such a request is read, so nobody may wait for its answer."""
+    async with listening(_Echo(open_door())) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        first = head(2).replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n")
+        writer.write(first + b"{}" + head(2) + b"{}")
+        answers = await reader.read()
+        assert answers.count(b"HTTP/1.1 200 OK") == 1
+        assert b"Connection: close" in answers
+        writer.close()
