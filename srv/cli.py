@@ -56,8 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.code, str(error))
     except KeyboardInterrupt:
         return _fail(Exit.FAILED, "interrupted")
-    except BrokenPipeError:
-        return Exit.FAILED
+    except OSError as error:
+        # Else a path that may not be looked into, or that is none.
+        reason = f"{error.filename or 'the system'}: {error.strerror}"
+        return Exit.FAILED if isinstance(error, BrokenPipeError) else _fail(Exit.WRONG_USAGE, reason)
 
 
 def _fill_standard_handles() -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+from store.errors import StoreRefusedError
 from store.records import ZoneStat
 from store.sqlite import reads
 from store.sqlite.failures import translated
@@ -130,6 +131,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path, *, is_at_rest: bool) -> Iterator[sqlite3.Connection]:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise StoreRefusedError(f"{path} is not a file; move it away")  # opening a pipe would wait for its other end
     connection = _open_at_rest(path) if is_at_rest else open_reading(path)
     try:
         # A text that is damaged is still to be named.
