@@ -19,9 +19,10 @@ from srv import app
 from srv.backup_file import PartialFile, remove_leftovers
 from srv.config import Settings, parse_path
 from srv.data_dir import STORE_FILE
+from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
 from srv.health import store_checks
-from srv.logs import configure_logs, escaped
+from srv.logs import configure_logs
 from srv.output import size_in_words, write_out
 from srv.progress import Show, progress_bar
 

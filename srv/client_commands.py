@@ -18,8 +18,8 @@ from rpc.client import Client, TransportError, UnreachableError
 from rpc.errors import RpcError
 from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
+from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
-from srv.logs import escaped
 from srv.output import size_in_words, write_out
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from srv.logs import escaped
+from srv.escapes import escaped
 from srv.version import VERSION
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import Final
 
 
 class Exit(IntEnum):
@@ -18,15 +20,20 @@ class Exit(IntEnum):
     CANNOT_LISTEN = 6
 
 
-EXIT_CODES_HELP = """\
-exit codes:
-  0  stopped, or done
-  1  a command could not do what it was asked to; doctor: something is wrong, or left to migrate
-  2  wrong usage, a wrong setting, or a data directory that cannot be used
-  3  the data directory is in use by another daemon
-  4  the store is damaged, foreign, too new or held by another program
-  5  a migration failed
-  6  cannot listen on the port or the Unix socket"""
+_MEANINGS: Final[Mapping[Exit, str]] = {
+    Exit.STOPPED: "stopped, or done",
+    Exit.FAILED: "a command could not do what it was asked to",
+    Exit.WRONG_USAGE: "wrong usage, a wrong setting, or a data directory that cannot be used",
+    Exit.DATA_DIR_IN_USE: "the data directory is in use by another daemon",
+    Exit.STORE_REFUSED: "the store is damaged, foreign, too new or held by another program",
+    Exit.MIGRATION_FAILED: "a migration failed",
+    Exit.CANNOT_LISTEN: "cannot listen on the port or the Unix socket",
+}
+
+
+def exit_codes_help(codes: Iterable[Exit] = Exit) -> str:
+    """Write the codes that a command ends with, for its help."""
+    return "\n".join(["exit codes:", *(f"  {code:d}  {_MEANINGS[code]}" for code in codes)])
 
 
 class StartFailedError(Exception):

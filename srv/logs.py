@@ -7,15 +7,13 @@ forge a line or drive a terminal.
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from typing import Final, Literal
+from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CONTROL_BUT_NEWLINE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from srv.escapes import escaped, escaped_but_layout
 
 
 def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
@@ -67,18 +65,8 @@ def escape_control_characters(_logger: WrappedLogger, _name: str, event: EventDi
     """Escape control and direction characters in all texts of an event; a stack trace keeps its line ends."""
     for key, value in event.items():
         if isinstance(value, str):
-            pattern = _CONTROL_BUT_NEWLINE if key in {"exception", "stack"} else _CONTROL
-            event[key] = pattern.sub(_escape, value)
+            event[key] = escaped_but_layout(value) if key in {"exception", "stack"} else escaped(value)
     return event
-
-
-def escaped(text: str) -> str:
-    """Escape control and direction characters in a text for people."""
-    return _CONTROL.sub(_escape, text)
-
-
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
 
 
 def _renderer(form: str, *, colours: bool) -> Processor:

@@ -14,9 +14,10 @@ from migrations.records import MigrationInterruptedError, MigrationOutcome, Migr
 from srv import app
 from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
+from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
 from srv.health import migration_facts
-from srv.logs import configure_logs, escaped
+from srv.logs import configure_logs
 from srv.output import write_out
 from srv.progress import progress_bar
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from rpc.client import Client
 from srv.cli import main
+from srv.commands import COMMANDS, Command, load
 from srv.version import VERSION
 from tests.legacy_dirs import populate
 from tests.srv.daemon import ROOT, Daemon, environment_with
@@ -57,13 +59,40 @@ def test_without_a_command_it_says_which_there_are() -> None:
         assert word in done.stderr
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("migrate",), ("status",), ("call",)])
+@pytest.mark.parametrize("command", [(), *((each.name,) for each in COMMANDS)])
 def test_every_command_has_help(capsys: Capture, command: tuple[str, ...]) -> None:
-    """`--help` explains each command and exits 0."""
+    """`--help` explains each command, shows an example, lists the exit codes, and exits 0."""
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(" ".join(["usage: zonekeeper", *command]))
+    shown = capsys.readouterr().out
+    assert shown.startswith(" ".join(["usage: zonekeeper", *command]))
+    assert "\nexample:\n  " in shown
+    assert re.search(r"\nexit codes:\n  0  .*\n  1  .*\n  2  ", shown)
+
+
+def test_the_help_lists_the_commands_by_group(capsys: Capture) -> None:
+    """Each with its line, below what it is about."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    paragraphs = capsys.readouterr().out.split("\n\n")
+    listed = {each.splitlines()[0]: each.splitlines()[1:] for each in paragraphs}
+    for command in COMMANDS:
+        assert f"  {command.name:<12}{command.summary}" in listed[f"{command.group}:"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_carried_out_by_a_function_of_ours(command: Command) -> None:
+    """The names in the table lead somewhere."""
+    assert callable(load(command.run))
+
+
+def test_what_is_heavy_is_imported_only_where_it_is_used() -> None:
+    """A client command does without the daemon, tables and completion, which take longer to import than its call does."""
+    script = "import sys; from srv.cli import main; import srv.client_commands; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    heavy = {"srv.app", "sqlite3", "structlog", "jsonrpcserver", "rich", "shtab", "uvloop", "prometheus_client"}
+    assert heavy & set(done.stdout.split()) == set()
 
 
 def test_the_version(capsys: Capture) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from srv.logs import configure_logs, escaped
+from srv.logs import configure_logs
 from tests.srv.daemon import ROOT, Daemon, rpc_body
 
 Capture = pytest.CaptureFixture[str]
@@ -70,11 +70,6 @@ def test_a_stack_trace_shows_no_values(capsys: Capture, form: str) -> None:
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
     assert "sesame" not in shown.replace('token = "sesame"', "")
-
-
-def test_texts_for_people_are_escaped() -> None:
-    """What is printed for people is escaped the same way."""
-    assert escaped("é\n\x1b") == "é\\n\\x1b"
 
 
 def test_the_daemon_logs_json_lines_without_token_or_content(data_dir: Path) -> None:
