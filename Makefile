@@ -5,15 +5,16 @@ PACKAGES = $(wildcard srv rpc store migrations tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak check fmt bench lock clean
+.PHONY: help setup run test soak check fmt types bench lock clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV)/.installed  ## make .venv with everything in requirements.lock and the zonekeeper command
+setup: $(VENV)/.installed $(VENV)/.node  ## put what the locks pin, and the zonekeeper command, into .venv and tests/node
 	@:
 
-run: setup  ## start the daemon; options go in ARGS, as in make run ARGS="--port 0"
+# Who only runs the daemon needs nothing of npm.
+run: $(VENV)/.installed  ## start the daemon; options go in ARGS, as in make run ARGS="--port 0"
 	@exec $(VENV)/bin/zonekeeper serve $(ARGS)
 
 test: setup  ## run the tests; make test ARGS="-k archive" runs some of them
@@ -34,11 +35,15 @@ fmt: setup  ## put the code into its form
 	@$(VENV)/bin/ruff check --fix --select I .
 	@$(VENV)/bin/ruff format .
 
+types: setup  ## write what follows from the table of methods: the OpenRPC document, the JavaScript client and its types
+	@$(VENV)/bin/python -m rpc.openrpc
+	@$(VENV)/bin/python -m rpc.javascript
+
 bench: setup  ## measure the daemon beside its yardsticks; make bench ARGS="--only appends" takes some rows
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 # The part above the marker is what the daemon runs with; the Dockerfile takes that part only.
-lock: setup  ## take the newest versions that pyproject.toml allows into requirements.lock
+lock: setup  ## take the newest versions that pyproject.toml and tests/node/package.json allow into the locks
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	compile="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra build pyproject.toml"; \
@@ -52,9 +57,10 @@ lock: setup  ## take the newest versions that pyproject.toml allows into require
 	    "$$work/runtime" "$$work/all"; \
 	} > "$$work/lock"; \
 	cp "$$work/lock" requirements.lock
+	@$(VENV)/bin/npm update --prefix tests/node --package-lock-only >&2
 
 clean:  ## remove .venv and everything else that was made
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) tests/node/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find $(PACKAGES) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Each step's stamp is written last, so a step that was interrupted is done again from its beginning. All its words go
@@ -74,4 +80,8 @@ $(VENV)/.locked: requirements.lock
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+$(VENV)/.node: $(VENV)/.locked tests/node/package-lock.json
+	@$(VENV)/bin/npm ci --prefix tests/node >/dev/null
 	@touch $@

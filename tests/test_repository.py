@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -26,7 +27,14 @@ REQUIRED: Final = {
 }
 ALLOWED: Final = REQUIRED | {".git", ".gitattributes", ".github", ".editorconfig"}
 
-_REGISTRIES: Final = ("py" + "pi.", "python" + "hosted", "pi" + "wheels", "ana" + "conda.", "dev" + "pi.")
+_REGISTRIES: Final = (
+    "py" + "pi.",
+    "python" + "hosted",
+    "pi" + "wheels",
+    "ana" + "conda.",
+    "dev" + "pi.",
+    "npm" + "js.",
+)
 _MACHINE_PATH: Final = re.compile(r"(?<![\w.}/:-])/(work|root|Users|home|mnt|private)/[\w.-]+")
 _SAMPLE_PATHS: Final = {"/home/you", "/home/maks", "/home/u", "/Users/maks"}
 """Homes of the people in examples and in test data."""
@@ -173,6 +181,20 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
         assert requirement.specifier.contains(version), f"{requirement} is locked to {version}; run make lock"
 
 
+def test_the_lock_of_the_node_packages_pins_versions_with_hashes_and_names_no_address() -> None:
+    """As that of the Python packages; what it links to is our own client."""
+    packages = json.loads((ROOT / "tests" / "node" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    asked = json.loads((ROOT / "tests" / "node" / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    assert packages.pop("")["devDependencies"] == asked
+    pinned = {name: package for name, package in packages.items() if name.startswith("node_modules/")}
+    assert {name.removeprefix("node_modules/") for name in pinned} >= asked.keys()
+    assert pinned.pop("node_modules/zonekeeper") == {"resolved": "../../rpc/js", "link": True}
+    for name, package in pinned.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"]), name
+        assert re.fullmatch(r"sha512-[\w+/]{86}==", package["integrity"]), name
+        assert "resolved" not in package, name
+
+
 def test_the_runtime_part_is_enough_to_run_and_no_more() -> None:
     """What the image installs is all that the daemon needs, and the build tools that install it."""
     asked = project()["project"]
@@ -217,17 +239,30 @@ def test_make_alone_lists_every_target() -> None:
     assert re.findall(r"^make (\w+) +\w", make(), re.MULTILINE) == [target for target in phony if target != "help"]
 
 
-@pytest.mark.parametrize("target", ["run", "test", "check", "bench", "fmt"])
-def test_a_target_begins_with_a_setup_that_does_nothing_when_it_is_up_to_date(target: str, tmp_path: Path) -> None:
-    """In an empty clone, and after a change of the lock, everything is installed first; otherwise nothing is."""
-    virtual = f"VENV={tmp_path}"
-    for stamp in (".locked", ".installed"):
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A virtual environment in which every step of the setup has left its stamp."""
+    for stamp in (".locked", ".installed", ".node"):
         (tmp_path / stamp).touch()
-    assert "pip install" not in make("--dry-run", virtual, target)
-    os.utime(tmp_path / ".locked", (0, 0))
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["run", "setup", "test", "check", "bench", "fmt", "types"])
+def test_a_target_begins_with_a_setup_that_does_nothing_when_it_is_up_to_date(target: str, made: Path) -> None:
+    """In an empty clone, and after a change of the lock, everything is installed first; otherwise nothing is."""
+    virtual = f"VENV={made}"
+    assert not re.search("pip install|npm ci", make("--dry-run", virtual, target))
+    os.utime(made / ".locked", (0, 0))
     assert make("--dry-run", virtual, target).count("pip install") == 2
-    (tmp_path / ".locked").unlink()
+    (made / ".locked").unlink()
     assert make("--dry-run", virtual, target).count("pip install") == 2
+
+
+@pytest.mark.parametrize(("target", "times"), [("run", 0), ("setup", 1), ("test", 1)])
+def test_what_the_tests_need_of_node_is_installed_for_them_only(target: str, times: int, made: Path) -> None:
+    """The daemon starts without it."""
+    (made / ".node").unlink()
+    assert make("--dry-run", f"VENV={made}", target).count("npm ci") == times
 
 
 def test_ci_runs_the_checks_and_then_the_test_command_of_the_readme() -> None:

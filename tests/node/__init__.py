@@ -1,0 +1,1 @@
+"""Programs in JavaScript and TypeScript, and how a test runs them."""
