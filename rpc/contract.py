@@ -266,7 +266,7 @@ METHODS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "rpc.discover",
-        "Return this document.",
+        "Return the OpenRPC document of these methods.",
         Params(()),
         shapes.DOCUMENT,
         _ANY,

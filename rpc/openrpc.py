@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +19,24 @@ CONTRACT_VERSION: Final = "1.0.0"
 """Of the wire contract, not of the program: it grows with every change a client can see."""
 
 FILE: Final = Path(__file__).with_name("openrpc.json")
+SCHEMAS: Final = "#/components/schemas/"
+"""What a reference to a named schema begins with."""
+
+_SERVER: Final = {
+    "name": "this machine",
+    "url": "http://127.0.0.1:${port}/rpc",
+    "description": "run/srv.json in the data directory says where the daemon listens.",
+    "variables": {"port": {"default": "8377"}},
+}
 
 _INTERNAL_NUMBER: Final = -32603
 
 
 def document() -> dict[str, Any]:
     """Describe every method: parameters, result, errors and an example."""
+    schemas: dict[str, Any] = {}
+    methods = [_method(row, schemas) for row in METHODS]
+    _referring(shapes.ERROR_DATA, schemas)
     return {
         "openrpc": OPENRPC_VERSION,
         "info": {
@@ -32,10 +45,11 @@ def document() -> dict[str, Any]:
             "description": "Keeps the conversations of AI agents. JSON-RPC 2.0 over POST /rpc.",
             "license": {"name": "Apache-2.0"},
         },
-        "methods": [_method(row) for row in METHODS],
+        "servers": [_SERVER],
+        "methods": methods,
         "components": {
             "errors": {_error_name(number): _error(number) for number in sorted(_numbers(), reverse=True)},
-            "schemas": {"ErrorData": shapes.ERROR_DATA},
+            "schemas": schemas,
         },
     }
 
@@ -45,7 +59,22 @@ def encoded() -> bytes:
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _method(row: Row) -> dict[str, Any]:
+def _referring(schema: Any, schemas: dict[str, Any]) -> Any:
+    """Return a schema that refers to each one with a title in it by name, and put those into `schemas`."""
+    if isinstance(schema, list):
+        return [_referring(each, schemas) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy = {member: _referring(value, schemas) for member, value in schema.items()}
+    title = copy.get("title")
+    if not isinstance(title, str):  # a property may have this name too
+        return copy
+    if schemas.setdefault(title, copy) != copy:
+        raise ValueError(f"two schemas have the title {title}")
+    return {"$ref": SCHEMAS + title}
+
+
+def _method(row: Row, schemas: dict[str, Any]) -> dict[str, Any]:
     numbers = sorted({NUMBERS[word] for word in row.errors} | {_INTERNAL_NUMBER}, reverse=True)
     method = {
         "name": row.name,
@@ -53,7 +82,7 @@ def _method(row: Row) -> dict[str, Any]:
         # A name each, while one place serves both: that can only be described by name.
         "paramStructure": "by-name" if row.params.alternatives else "either",
         "params": [_content_descriptor(param) for param in row.params.rows],
-        "result": {"name": "result", "schema": row.result},
+        "result": {"name": "result", "schema": _referring(row.result, schemas)},
         "errors": [{"$ref": f"#/components/errors/{_error_name(number)}"} for number in numbers],
         "examples": [
             {

@@ -1,10 +1,14 @@
-"""JSON Schemas (draft 7) of the results, and values that fit them for the examples."""
+"""JSON Schemas (draft 7) of the results, and values that fit them for the examples.
+
+A schema with a title stands under that name in the OpenRPC document, and is a type of that name in the JavaScript client.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rpc.errors import INTERNAL, NUMBERS
 from rpc.schema import DEFINITION_ID_SCHEMA
 from store.limits import TIME_MS_MAX
 
@@ -20,12 +24,14 @@ def _text(description: str) -> Shape:
 
 
 def _or_null(shape: Shape) -> Shape:
+    if "title" in shape:
+        return {"oneOf": [shape, {"type": "null"}]}
     return {**shape, "type": [shape["type"], "null"]}
 
 
-def _object(**members: Shape) -> Shape:
+def _object(title: str, /, **members: Shape) -> Shape:
     """Describe an object with exactly these members."""
-    return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+    return {**_open_object(**members), "title": title, "additionalProperties": False}
 
 
 def _open_object(**members: Shape) -> Shape:
@@ -53,14 +59,21 @@ _ZONE: Final = {
 }
 
 STATE: Final = _object(
-    content=_or_null(_CONTENT), modts=_or_null(_MODTS), revision=_or_null(_REVISION), session_id=_or_null(_SESSION_ID)
+    "Snapshot",
+    content=_or_null(_CONTENT),
+    modts=_or_null(_MODTS),
+    revision=_or_null(_REVISION),
+    session_id=_or_null(_SESSION_ID),
 )
-_UNCHANGED: Final = _object(unchanged={"const": True}, modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID)
+_UNCHANGED: Final = _object(
+    "Unchanged", unchanged={"const": True}, modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID
+)
 READ: Final = {"oneOf": [STATE, _UNCHANGED]}
 WRITTEN: Final = _object(
-    bytes_written=_whole("Size of the snapshot."), modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID
+    "Written", bytes_written=_whole("Size of the snapshot."), modts=_MODTS, revision=_REVISION, session_id=_SESSION_ID
 )
 APPENDED: Final = _object(
+    "Appended",
     bytes_written=_whole("Bytes of the texts sent, with their newlines."),
     offset=_whole("Where in the output they begin."),
     size_bytes=_SIZE_BYTES,
@@ -69,12 +82,14 @@ APPENDED: Final = _object(
     duplicate={"type": "boolean", "description": "The very bytes were stored there already, by an earlier try."},
 )
 ARCHIVED: Final = _object(
+    "Archived",
     archive_zoneid=_or_null(_ZONE),
     archived_at_ms=_or_null(_whole("Unix ms.")),
     session_id=_or_null(_SESSION_ID),
 )
 ARCHIVES: Final = _array(
     _object(
+        "ArchiveSummary",
         archive_zoneid=_ZONE,
         archived_at_ms=_whole("Unix ms."),
         preview=_or_null(_text("The first message; null while not worked out.")),
@@ -85,6 +100,7 @@ ARCHIVES: Final = _array(
     )
 )
 PAGE: Final = _object(
+    "Page",
     lines=_LINES,
     first_line=_FIRST_LINE,
     next_line=_whole("first_line of the page that follows."),
@@ -93,18 +109,23 @@ PAGE: Final = _object(
     session_id=_or_null(_SESSION_ID),
 )
 MOUNT: Final = _object(
+    "Mounted",
     session_id=_or_null(_SESSION_ID),
     snapshot=_or_null(
         _object(
+            "MountedSnapshot",
             content=_CONTENT,
             modts=_MODTS,
             revision=_REVISION,
             covers_line=_or_null(_whole("Number of output lines the snapshot already contains.")),
         )
     ),
-    output=_object(lines=_LINES, first_line=_FIRST_LINE, total_lines=_TOTAL_LINES, size_bytes=_SIZE_BYTES),
+    output=_object(
+        "MountedOutput", lines=_LINES, first_line=_FIRST_LINE, total_lines=_TOTAL_LINES, size_bytes=_SIZE_BYTES
+    ),
 )
 _STAT: Final = _object(
+    "AgentStat",
     definition_id=_DEFINITION_ID,
     session_id=_or_null(_SESSION_ID),
     snapshot_bytes=_whole("Size of the snapshot."),
@@ -116,9 +137,11 @@ _STAT: Final = _object(
 )
 STATS: Final = _array(_STAT)
 AGENTS: Final = _object(
-    agents=STATS, next=_or_null(_text("Send it as `after` for the next page; null where this is the last."))
+    "AgentsPage",
+    agents=STATS,
+    next=_or_null(_text("Send it as `after` for the next page; null where this is the last.")),
 )
-_COUNTS: Final = {"type": "object", "required": ["outcome"], "properties": {"outcome": _text("How it went.")}}
+_COUNTS: Final = _open_object(outcome=_text("How it went."))
 STATUS: Final = {
     **_open_object(
         version=_text("Of Zonekeeper."),
@@ -138,6 +161,7 @@ STATUS: Final = {
             queued_changes=_whole("Changes waiting for the disk."), queued_bytes=_whole("Bytes waiting for the disk.")
         ),
     ),
+    "title": "Status",
     "description": "Versions, uptime, store (sizes in bytes), migrations and queue; members may be added.",
 }
 STATUS_EXAMPLE: Final = {
@@ -178,11 +202,26 @@ STATUS_EXAMPLE: Final = {
     },
     "writer": {"queued_changes": 0, "queued_bytes": 0},
 }
-DOCUMENT: Final = {"type": "object", "required": ["openrpc", "info", "methods"], "description": "An OpenRPC document."}
+DOCUMENT: Final = {
+    **_open_object(
+        openrpc=_text("Version of the OpenRPC specification."),
+        info=_open_object(title=_text("Of the service."), version=_text("Of the wire contract.")),
+        methods=_array(_open_object(name=_text("Of the method."))),
+    ),
+    "title": "OpenRpcDocument",
+    "description": "An OpenRPC document.",
+}
 ERROR_DATA: Final = {
     "type": "object",
+    "title": "ErrorData",
+    "description": "What `error.data` holds, whatever the method.",
     "properties": {
-        "code": _text("The stable word."),
+        "code": {
+            "type": "string",
+            "title": "ErrorWord",
+            "enum": [*NUMBERS, INTERNAL],
+            "description": "The stable word.",
+        },
         "hint": _text("What to do about it."),
         "retry": {"type": "boolean", "description": "Whether the same call may succeed later, unchanged."},
         "param": _text("The parameter meant (INVALID_PARAMS, INVALID_DEFINITION_ID)."),

@@ -9,14 +9,19 @@ from typing import Any
 
 import orjson
 import pytest
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # it ships no types
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
 
 from rpc.contract import METHODS, Row
 from rpc.errors import NUMBERS
 from rpc.methods import method_table
 from rpc.openrpc import FILE, document, encoded
 from rpc.schema import Params
+from srv.config import PORT_DEFAULT
 from store.errors import StoreError
 from store.sessions import Sessions
+from tests.node import programs
 from tests.rpc.conftest import Schema, status
 
 DOCUMENT: dict[str, Any] = orjson.loads(FILE.read_bytes())
@@ -37,7 +42,7 @@ DESIGN_TABLE = {
 
 
 def test_the_file_is_what_the_table_says() -> None:
-    """`python -m rpc.openrpc` brings it up to date."""
+    """`make types` brings it up to date."""
     assert FILE.read_bytes() == encoded()
     assert orjson.loads(orjson.dumps(document())) == DOCUMENT
 
@@ -59,44 +64,68 @@ def test_the_method_table_is_the_documented_one(sessions: Sessions) -> None:
     assert changing == {f"agent:session:{verb}" for verb in ("write_state", "append_output", "archive")}
 
 
-def test_the_document_has_the_form_of_openrpc() -> None:
-    """The rules of the OpenRPC 1.3 meta-schema that concern what we use."""
-    assert re.fullmatch(r"1\.3\.\d+", DOCUMENT["openrpc"])
-    assert DOCUMENT.keys() == {"openrpc", "info", "methods", "components"}
-    assert DOCUMENT["info"].keys() >= {"title", "version"}
+@pytest.fixture(scope="module")
+def official() -> Draft7Validator:
+    """Return the validator of the official meta-schema of OpenRPC, and of that of JSON Schema to which it refers."""
+    json_schema = DRAFT7.create_resource(programs.evaluate('require("@json-schema-tools/meta-schema").jsonSchema'))
+    # Its references leave out the slash with which its name ends.
+    names = ("https://meta.json-schema.tools", "https://meta.json-schema.tools/")
+    registry = Registry().with_resources((name, json_schema) for name in names)
+    return Draft7Validator(programs.evaluate('require("@open-rpc/meta-schema").openrpcDocument'), registry=registry)
+
+
+def test_the_document_passes_the_official_meta_schema(official: Draft7Validator) -> None:
+    """Whatever reads OpenRPC can read it."""
+    assert [f"{error.json_path}: {error.message}" for error in official.iter_errors(DOCUMENT)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"methods": [{"name": "srv:status", "params": []}, {"name": "rpc.discover"}]},
+        {"methods": [{"name": "m", "params": [{"name": "p", "schema": {"type": "text"}}]}]},
+        {"components": {"schemas": {"Page": {"required": "lines"}}}},
+        {"servers": [{"url": 8377}]},
+    ],
+    ids=["method", "schema of a parameter", "named schema", "server"],
+)
+def test_the_official_meta_schema_sees_what_is_wrong(official: Draft7Validator, wrong: dict[str, Any]) -> None:
+    """Down to the schemas within the document."""
+    assert not official.is_valid({**DOCUMENT, **wrong})
+
+
+def test_names_are_unique() -> None:
+    """The meta-schema cannot say so: each method and each error once, and every reference means something."""
     names = [method["name"] for method in DOCUMENT["methods"]]
     assert len(set(names)) == len(names)
-    for key in (*DOCUMENT["components"]["errors"], *DOCUMENT["components"]["schemas"]):
-        assert re.fullmatch(r"[a-zA-Z0-9._-]+", key)
+    for method in DOCUMENT["methods"]:
+        codes = [referred(error)["code"] for error in method["errors"]]
+        assert len(set(codes)) == len(codes)
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', FILE.read_text(encoding="utf-8")))
+    assert references | {"ErrorData"} == DOCUMENT["components"]["schemas"].keys()
 
 
 @pytest.mark.parametrize("method", DOCUMENT["methods"], ids=lambda method: method["name"])
-def test_a_method_has_the_form_of_openrpc(method: dict[str, Any]) -> None:
-    """Content descriptors, unique parameter names, required ones first, unique error codes, example pairings."""
-    assert method.keys() - {"description"} == {
-        "name",
-        "summary",
-        "paramStructure",
-        "params",
-        "result",
-        "errors",
-        "examples",
-    }
-    assert method["paramStructure"] in {"by-name", "by-position", "either"}
+def test_required_parameters_come_first_and_examples_name_parameters(method: dict[str, Any]) -> None:
+    """So that the others can be left out by position as well."""
     names = [param["name"] for param in method["params"]]
     assert len(set(names)) == len(names)
     required = [param["required"] for param in method["params"]]
     assert required == sorted(required, reverse=True)
-    for descriptor in [*method["params"], {**method["result"], "description": "", "required": True}]:
-        assert descriptor.keys() == {"name", "description", "required", "schema"}
-        Schema(descriptor["schema"])
+    assert method["examples"]
     for example in method["examples"]:
-        assert example.keys() == {"name", "params", "result"}
-        for value in (*example["params"], example["result"]):
-            assert value.keys() == {"name", "value"}
         assert {value["name"] for value in example["params"]} <= set(names)
-    codes = [referred(error)["code"] for error in method["errors"]]
-    assert len(set(codes)) == len(codes)
+
+
+def test_the_port_of_the_server_is_the_default_one() -> None:
+    """The document and the settings say the same."""
+    (server,) = DOCUMENT["servers"]
+    assert server["variables"]["port"]["default"] == str(PORT_DEFAULT)
+
+
+def within(schema: dict[str, Any]) -> Schema:
+    """Return a schema of the document, with what it refers to."""
+    return Schema({**schema, "components": DOCUMENT["components"]})
 
 
 def referred(reference: dict[str, str]) -> dict[str, Any]:
@@ -112,13 +141,12 @@ def referred(reference: dict[str, str]) -> dict[str, Any]:
 def test_examples_fit_their_schemas(method: dict[str, Any]) -> None:
     """What an example sends can be sent, and what it gets can be got."""
     schemas = {param["name"]: param["schema"] for param in method["params"]}
-    assert method["examples"]
     for example in method["examples"]:
         for param in example["params"]:
-            Schema(schemas[param["name"]]).check(param["value"])
+            within(schemas[param["name"]]).check(param["value"])
         missing = {param["name"] for param in method["params"] if param["required"]}
         assert missing <= {param["name"] for param in example["params"]}
-        Schema(method["result"]["schema"]).check(example["result"]["value"])
+        within(method["result"]["schema"]).check(example["result"]["value"])
 
 
 @pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
@@ -131,7 +159,7 @@ def test_the_errors_are_those_of_the_table() -> None:
     """Every number is described, with data that fits its schema."""
     described = {error["code"]: error for error in DOCUMENT["components"]["errors"].values()}
     assert described.keys() == {*NUMBERS.values(), -32603}
-    data = Schema(DOCUMENT["components"]["schemas"]["ErrorData"])
+    data = within(DOCUMENT["components"]["schemas"]["ErrorData"])
     for error in described.values():
         assert type(error["message"]) is str
         data.check(error["data"])
