@@ -164,11 +164,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_package_of_the_image_is_whole(image: Path) -> None:
-    """The files that are not code, such as statements and the OpenRPC document, go with the code; tests and bench do not."""
+    """The files that are not Python, such as statements and the JavaScript client, go with the code; tests and bench do not."""
     sources = {
         path.relative_to(ROOT) for package in ("srv", "rpc", "store", "migrations") for path in _files(ROOT / package)
     }
-    needed = {path for path in sources if path.suffix in {".py", ".sql", ".json", ".typed"}}
+    needed = {path for path in sources if path.suffix in {".py", ".sql", ".json", ".js", ".ts", ".typed"}}
     assert needed <= {path.relative_to(image) for path in _files(image)}
     assert not (image / "tests").exists()
     assert not (image / "bench").exists()
