@@ -1,112 +1,290 @@
-"""A small client of a running daemon, for the command line and the bench."""
+"""A client of a running daemon: a method per verb, results as records, errors as the exceptions that the store raises."""
 
 from __future__ import annotations
 
-import io
+import ssl
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import aiohttp
 import orjson
 
-from rpc.errors import RpcError
+from rpc import client_records as records
+from rpc.appends import Appends
+from rpc.client_records import AgentsPage, Mounted, Snapshot
+from rpc.discovery import Address, Discovery
+from rpc.follow import follow
+from rpc.link import Link
+from rpc.retries import Pace
+from store.records import AgentStat, Appended, Archived, ArchiveSummary, Page, Written
 
-_HTTP_OK: Final = 200
-_CONNECT_SECONDS: Final = 10
-_SILENCE_SECONDS: Final = 300
-"""How long the daemon may say nothing: a large change on a busy disk takes a while."""
-
-
-class TransportError(ConnectionError):
-    """There was no JSON-RPC answer: the daemon cannot be reached, or its transport refused the request.
-
-    Attributes:
-        status: the HTTP status, None where there was no HTTP answer.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        """Keep the sentence and the status."""
-        super().__init__(message)
-        self.status = status
-
-
-class UnreachableError(TransportError):
-    """Nobody listens at the daemon's address."""
+RETRY_SECONDS: Final = 30.0
 
 
 class Client:
-    """Calls methods of one daemon; an async context manager.
+    """Speaks to one daemon; an async context manager.
 
-    Args:
-        url: of the daemon, such as `http://127.0.0.1:8377`, without a path. Over a Unix socket its host only fills a header.
-        token: what the daemon's TCP door asks for; None over a Unix socket.
-        unix_socket: path of the daemon's socket; if given, the connection goes there.
+    Whatever the daemon refuses is raised as the exception of `store/errors.py` that it raised itself, and nothing was stored
+    then; each verb names those of its own. An error that has no class there is an `RpcError`. Where there was no JSON-RPC
+    answer it is a `TransportError`; only a `BrokenOffError` among them leaves open whether the call was executed.
+
+    A call is tried again, for up to `retry_seconds` after its first failure, where the daemon says that this may help
+    (`error.retry`; not on a full disk, which takes a person), where nobody listens, and, if it may be executed twice without
+    harm, where the connection broke before the answer. A daemon that was found by its data directory is looked for there
+    again: it may have been started anew, with another port and another token.
     """
 
-    def __init__(self, url: str, token: str | None = None, unix_socket: str | Path | None = None) -> None:
-        self._url = url.rstrip("/") + "/rpc"
-        self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._unix_socket = unix_socket
-        self._session: aiohttp.ClientSession | None = None
-        self._last_id = 0
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        unix_socket: str | Path | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """Know where the daemon is; nothing is sent before the first call.
+
+        Args:
+            url: of the daemon, such as `http://127.0.0.1:8377`. Over a Unix socket its host only fills a header.
+            token: what the daemon's TCP port asks for; None over a Unix socket.
+            unix_socket: path of the daemon's socket; if given, the connection goes there.
+            tls: whom to trust at an https URL; None for whom the system trusts.
+            retry_seconds: how long a call is tried again; 0 for not at all.
+
+        Raises:
+            ValueError: `url` is none.
+        """
+        self._speak_over(Link(Address(url, token, unix_socket, tls=tls), Pace(retry_seconds)))
+
+    def _speak_over(self, link: Link) -> None:
+        self._link = link
+        self._appends = Appends(link)
+
+    @classmethod
+    def find(
+        cls, data_dir: Path | None = None, *, token: str | None = None, retry_seconds: float = RETRY_SECONDS
+    ) -> Self:
+        """Return a client of the daemon that runs on a data directory. Its Unix socket is taken where it has one.
+
+        Args:
+            data_dir: None for the one that ZONEKEEPER_DATA_DIR names, else the platform's user data directory.
+            token: None for the one that the daemon left in its token file, or that ZONEKEEPER_TOKEN holds.
+            retry_seconds: as above; but a daemon that has never answered is not waited for.
+
+        Raises:
+            NoDaemonError: none runs there. The first call raises it as well, where one was killed.
+            TransportError: what the daemon left for its clients cannot be read.
+        """
+        discovery = Discovery(data_dir, token)
+        address = discovery.find()
+        client = cls(address.url)
+        client._speak_over(Link(address, Pace(retry_seconds), discovery))
+        return client
 
     async def __aenter__(self) -> Self:
-        connector = (
-            aiohttp.UnixConnector(str(self._unix_socket)) if self._unix_socket else aiohttp.TCPConnector(limit=0)
-        )
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-        # The environment's proxies are not for a daemon on this machine.
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
+        """Open it."""
+        self._link.open()
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close its connections."""
+        await self._link.close()
 
     async def call(self, method: str, params: dict[str, Any] | list[Any] | orjson.Fragment | None = None) -> Any:
-        """Call a method and return its result.
+        """Call a method, once, and return its result as decoded JSON.
 
         Args:
             method: its name.
             params: by name or by position; None for none. A fragment, which must be JSON, is sent as it is.
 
         Raises:
-            RpcError: the daemon answered with an error.
+            RpcError: the daemon answered with an error, whichever.
             TransportError: there was no JSON-RPC answer.
         """
-        self._last_id += 1
-        request: dict[str, Any] = {"jsonrpc": "2.0", "id": self._last_id, "method": method}
-        if params is not None:
-            request["params"] = params
-        answer = await self._post(orjson.dumps(request))
-        if "error" in answer:
-            error = answer["error"]
-            raise RpcError(error["code"], error["message"], error.get("data"))
-        return answer["result"]
+        return await self._link.call(records.ANY, method, params)
 
-    async def _post(self, body: bytes) -> dict[str, Any]:
-        if self._session is None:
-            raise TransportError("the client is not open")
-        try:
-            async with self._session.post(self._url, data=io.BytesIO(body), headers=self._headers) as response:
-                status, answer = response.status, await response.read()
-        except aiohttp.ClientConnectorError as error:
-            raise UnreachableError(f"cannot reach the daemon: {error}") from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise TransportError(f"the daemon broke off, or did not answer: {reason}") from error
-        return _decoded(status, answer)
+    async def read(self, definition_id: str, if_revision: int | None = None) -> Snapshot:
+        """Read the current session's snapshot. A fresh agent is not an error: every field is None.
 
+        Args:
+            definition_id: the agent.
+            if_revision: a revision the caller has; if it is the stored one, no content is sent (`unchanged`).
+        """
+        params = {"definition_id": definition_id, "if_revision": if_revision}
+        return await self._link.ask(records.SNAPSHOT, "agent:session:read", params)
 
-def _decoded(status: int, answer: bytes) -> dict[str, Any]:
-    try:
-        decoded = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        decoded = None
-    if status == _HTTP_OK and isinstance(decoded, dict) and ("result" in decoded or "error" in decoded):
-        return decoded
-    said = answer[:200].decode(errors="replace")
-    raise TransportError(f"the daemon answered HTTP {status}: {said}", status)
+    async def write_state(
+        self,
+        definition_id: str,
+        content: str,
+        *,
+        session_id: str | None = None,
+        expect_revision: int | None = None,
+        covers_line: int | None = None,
+    ) -> Written:
+        """Create or replace the snapshot, whole and atomically. Writing what is stored already changes nothing.
+
+        It is sent again after a lost answer, since written twice is as written once. Without `expect_revision` it may then
+        replace what another has written in between, and without `session_id` go to the session that is current by then.
+
+        Args:
+            definition_id: the agent.
+            content: the whole snapshot, opaque.
+            session_id: the session it belongs to.
+            expect_revision: the revision that must be stored, 0 where there must be none.
+            covers_line: number of output lines the snapshot already contains.
+
+        Raises:
+            StaleSessionError: `session_id` is not that of the current session.
+            RevisionMismatchError: another revision is stored.
+        """
+        params = {
+            "definition_id": definition_id,
+            "content": content,
+            "session_id": session_id,
+            "expect_revision": expect_revision,
+            "covers_line": covers_line,
+        }
+        return await self._link.ask(records.WRITTEN, "agent:session:write_state", params)
+
+    async def append_output(
+        self,
+        definition_id: str,
+        lines: str | Sequence[str],
+        *,
+        session_id: str | None = None,
+        expect_offset: int | None = None,
+    ) -> Appended:
+        r"""Append to the output, as one change. Each text gets one `\n` only where it does not end with one.
+
+        Args:
+            definition_id: the agent.
+            lines: one text, or one or more.
+            session_id: the session they belong to; None for the one that is current.
+            expect_offset: the size in bytes that the output must have; None for whichever it has.
+
+        Raises:
+            StaleSessionError: `session_id` is not that of the current session.
+            OffsetMismatchError: the output has another size than `expect_offset`.
+        """
+        texts = [lines] if isinstance(lines, str) else list(lines)
+        return await self._appends.append(definition_id, texts, session_id, expect_offset)
+
+    async def archive(self, definition_id: str, session_id: str | None = None) -> Archived:
+        """Turn the current session into an archive; nothing but None where there is nothing to archive.
+
+        With a `session_id` this may be repeated, and is after a lost answer: once the session is archived, that archive is
+        answered again. Without one it is not: it might archive the session that has come since.
+
+        Raises:
+            StaleSessionError: `session_id` is neither that of the current session nor of an archive.
+            BrokenOffError: without `session_id`: the connection broke, and the session may be archived.
+        """
+        params = {"definition_id": definition_id, "session_id": session_id}
+        repeatable = session_id is not None
+        return await self._link.ask(records.ARCHIVED, "agent:session:archive", params, repeatable=repeatable)
+
+    async def list_archives(
+        self, definition_id: str, limit: int | None = None, before_ms: int | None = None
+    ) -> list[ArchiveSummary]:
+        """List archives, newest first.
+
+        Args:
+            definition_id: the agent.
+            limit: rows at most, up to 100; None or 0 for 20.
+            before_ms: only archives older than this, in unix ms: that of the last row, to go on.
+        """
+        params = {"definition_id": definition_id, "limit": limit, "before_ms": before_ms}
+        return await self._link.ask(records.ARCHIVES, "agent:session:list_archives", params)
+
+    async def read_archive(self, definition_id: str, archived_at_ms: int) -> Snapshot:
+        """Read the snapshot of the archive of that time (unix ms).
+
+        Raises:
+            ZoneNotFoundError: there is no such archive.
+        """
+        params = {"definition_id": definition_id, "archived_at_ms": archived_at_ms}
+        return await self._link.ask(records.SNAPSHOT, "agent:session:read_archive", params)
+
+    async def read_output(
+        self,
+        definition_id: str,
+        archived_at_ms: int | None = None,
+        *,
+        first_line: int | None = None,
+        limit: int | None = None,
+        max_bytes: int | None = None,
+        session_id: str | None = None,
+    ) -> Page:
+        """Read a page of the output: from `first_line` on, or else the last lines.
+
+        Args:
+            definition_id: the agent.
+            archived_at_ms: unix ms of an archive, None for the current session.
+            first_line: number of the first line, counted from 0; `next_line` of a page, to go on.
+            limit: lines at most, up to 10,000; None or 0 for 200.
+            max_bytes: bytes at most, up to 8 MiB, unless one line alone is larger; None or 0 for 1 MiB.
+            session_id: the session that must be found there.
+
+        Raises:
+            ZoneNotFoundError: there is no such archive.
+            StaleSessionError: another session is there.
+        """
+        params = {
+            "definition_id": definition_id,
+            "archived_at_ms": archived_at_ms,
+            "first_line": first_line,
+            "limit": limit,
+            "max_bytes": max_bytes,
+            "session_id": session_id,
+        }
+        return await self._link.ask(records.PAGE, "agent:session:read_output", params)
+
+    async def mount(self, definition_id: str, tail_lines: int | None = None, max_bytes: int | None = None) -> Mounted:
+        """Read all that a pane needs, of one instant: the snapshot, and the lines that it does not contain yet.
+
+        Args:
+            definition_id: the agent.
+            tail_lines: lines at most, up to 10,000; None or 0 for 5,000.
+            max_bytes: bytes of lines at most, up to 8 MiB, unless one line alone is larger; None or 0 for 1 MiB.
+        """
+        params = {"definition_id": definition_id, "tail_lines": tail_lines, "max_bytes": max_bytes}
+        return await self._link.ask(records.MOUNTED, "agent:session:mount", params)
+
+    async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
+        """Describe up to 1,000 agents in the order asked, without reading content."""
+        return await self._link.ask(records.STATS, "agent:session:stat", {"definition_ids": list(definition_ids)})
+
+    async def list_agents(self, limit: int | None = None, after: str | None = None) -> AgentsPage:
+        """List the agents that have a session, current or archived, in order of id.
+
+        Args:
+            limit: agents at most, up to 1,000; None or 0 for 100.
+            after: only ids beyond this one: `next` of the page before.
+        """
+        return await self._link.ask(records.AGENTS, "agent:session:list_agents", {"limit": limit, "after": after})
+
+    async def status(self) -> dict[str, Any]:
+        """Describe the daemon: versions, uptime, store, migrations, queue."""
+        return await self._link.ask(records.OBJECT, "srv:status", {})
+
+    async def discover(self) -> dict[str, Any]:
+        """Return the OpenRPC document, which describes every method."""
+        return await self._link.ask(records.OBJECT, "rpc.discover", {})
+
+    def follow(self, definition_id: str, *, first_line: int | None = None) -> AsyncIterator[str]:
+        """Yield the lines of the current session's output as they come, each once, without its newline.
+
+        A fresh agent is waited for. When the session is archived, what is left of it comes from the archive, and that is the
+        end. While nothing comes it asks again after 50 ms, then less and less often, down to once a second. No more than a page
+        (1 MiB, unless one line is larger) is in memory.
+
+        Args:
+            definition_id: the agent.
+            first_line: number of the first line to yield, from 0; None for what comes from the first step on.
+
+        Raises:
+            StaleSessionError: the session is gone, and no archive is what has become of it.
+        """
+        return follow(self._link, definition_id, first_line)

@@ -1,9 +1,11 @@
-"""Every error as it goes over the wire: one table of words and numbers (DESIGN.md section 2)."""
+"""Every error as it goes over the wire, and as a caller meets it: one table of words and numbers (DESIGN.md section 2)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -58,6 +60,36 @@ def wire_error(error: StoreError) -> WireError:
     return WireError(NUMBERS[error.word], str(error), data)
 
 
+def store_error(message: str, data: Any) -> StoreError | None:
+    """Take an error that came over the wire back to its class: the way back from `wire_error`.
+
+    Args:
+        message: the sentence.
+        data: as in `WireError`, as it was decoded.
+
+    Returns:
+        The exception as the store raised it, with sentence and facts; None where the word is none of the store's.
+    """
+    word = data.get("code") if isinstance(data, dict) else None
+    kind = _KINDS.get(word) if isinstance(word, str) else None
+    if kind is None:
+        return None
+    error = kind.__new__(
+        kind, message
+    )  # each kind makes its sentence out of facts of its own; this one has its sentence
+    error.facts = {name: fact for name, fact in data.items() if name not in {"code", "hint", "retry"}}
+    return error
+
+
+def _kinds(of: type[StoreError]) -> Iterator[tuple[str, type[StoreError]]]:
+    for kind in of.__subclasses__():
+        yield kind.word, kind
+        yield from _kinds(kind)
+
+
+_KINDS: Final[Mapping[str, type[StoreError]]] = MappingProxyType(dict(_kinds(StoreError)))
+
+
 def internal_error(error_id: str) -> WireError:
     """Tell of an unexpected failure nothing but the id under which the log has it."""
     data = {"code": INTERNAL, "hint": INTERNAL_HINT, "retry": False, "error_id": error_id}
@@ -89,3 +121,45 @@ class RpcError(Exception):
     def hint(self) -> str | None:
         """What to do about it, None for the protocol's own errors."""
         return self.data.get("hint") if isinstance(self.data, dict) else None
+
+    @property
+    def retry(self) -> bool:
+        """Whether the same call may succeed later, unchanged; nothing was stored then."""
+        return isinstance(self.data, dict) and self.data.get("retry") is True
+
+
+class TransportError(ConnectionError):
+    """There was no JSON-RPC answer: the daemon cannot be reached, or its transport refused the request.
+
+    Attributes:
+        status: the HTTP status, None where there was no HTTP answer.
+        data: the JSON object that was answered in place of JSON-RPC, None where there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None, data: dict[str, Any] | None = None) -> None:
+        """Keep the sentence, the status and what was answered."""
+        super().__init__(message)
+        self.status = status
+        self.data = data
+
+
+class UnreachableError(TransportError):
+    """Nobody listens at the daemon's address. Nothing was sent."""
+
+
+class NoDaemonError(UnreachableError):
+    """No daemon runs on the data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Say so, and how to start one."""
+        super().__init__(
+            f"no daemon runs on {data_dir}; start one with: zonekeeper serve --data-dir {shlex.quote(str(data_dir))}"
+        )
+
+
+class ImpostorError(TransportError):
+    """Who listens at the daemon's address did not prove to be that daemon. It was sent neither token nor content."""
+
+
+class BrokenOffError(TransportError):
+    """A request was sent and no answer came: nobody knows whether it was executed."""

@@ -9,15 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from rpc.client import Client, TransportError, UnreachableError
-from rpc.errors import RpcError
+from rpc.client import Client
+from rpc.errors import RpcError, TransportError
 from srv.config import Settings
-from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
 from srv.output import size_in_words, write_out
@@ -84,72 +82,13 @@ def _call(settings: Settings, method: str, params: orjson.Fragment | None) -> An
         sentence = error.message if error.message.startswith(f"{word}: ") else f"{word}: {error.message}"
         hint = f"\n{error.hint}" if error.hint else ""
         raise StartFailedError(Exit.FAILED, escaped(sentence) + hint) from error
-    except UnreachableError as error:
-        raise StartFailedError(Exit.FAILED, _nobody(settings)) from error
     except TransportError as error:
         raise StartFailedError(Exit.FAILED, escaped(str(error))) from error
 
 
 async def _call_running(settings: Settings, method: str, params: orjson.Fragment | None) -> Any:
-    facts = _facts(settings)
-    unix_socket = facts["unix_socket"]
-    token = settings.token
-    if token is None and unix_socket is None and facts["token_file"] is not None:
-        token = _token(Path(facts["token_file"]), settings)
-    if token is None and unix_socket is None:
-        raise StartFailedError(
-            Exit.FAILED, "the daemon was given its token by its parent: set ZONEKEEPER_TOKEN to that token"
-        )
-    async with Client(facts["url"], token, unix_socket) as client:
+    async with Client.find(settings.data_dir, token=settings.token) as client:
         return await client.call(method, params)
-
-
-def _facts(settings: Settings) -> dict[str, Any]:
-    run_file = DataDir(settings.data_dir).run_file
-    try:
-        facts = json.loads(_read(run_file, settings))
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict) or not facts.keys() >= {"url", "unix_socket", "token_file"}:
-        raise StartFailedError(Exit.FAILED, f"{run_file} cannot be understood")
-    return facts
-
-
-def _token(path: Path, settings: Settings) -> str:
-    if not path.exists() and _is_running(settings.data_dir):
-        raise StartFailedError(
-            Exit.FAILED,
-            f"a daemon runs on {settings.data_dir}, but its token file {path} is missing; "
-            "start the daemon again, which makes a new one",
-        )
-    return _read(path, settings).strip()
-
-
-def _is_running(data_dir: Path) -> bool:
-    held = DataDir(data_dir)
-    try:
-        held.lock_without_a_trace()
-    except DataDirInUseError:
-        return True
-    except DataDirError:
-        return False
-    held.release()
-    return False
-
-
-def _read(path: Path, settings: Settings) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StartFailedError(Exit.FAILED, _nobody(settings)) from error
-    except OSError as error:
-        raise StartFailedError(Exit.FAILED, f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StartFailedError(Exit.FAILED, f"{path} cannot be understood") from error
-
-
-def _nobody(settings: Settings) -> str:
-    return f"no daemon runs on {settings.data_dir}; start one with: zonekeeper serve --data-dir {settings.data_dir}"
 
 
 def _json(value: Any) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import platformdirs
+from rpc.discovery import default_data_dir
 
 ENVIRONMENT_PREFIX: Final = "ZONEKEEPER_"
 PORT_DEFAULT: Final = 8377
@@ -199,7 +199,7 @@ PROCESS_SETTINGS: Final = (
         "data-dir",
         "Directory of the data; may be an existing AgentMux data directory.",
         parse_path,
-        lambda: platformdirs.user_data_path("zonekeeper", appauthor=False),
+        default_data_dir,
         "the platform's user data directory",
         "DIR",
     ),

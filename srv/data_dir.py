@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
+from rpc.discovery import LOCK_FILE, RUN_FILE
+
 STORE_FILE: Final = "db/zones.db"
 """The store, in the data directory."""
 
@@ -51,8 +53,8 @@ class DataDir:
         """Name the directory; nothing is touched before `lock`."""
         self.path = path
         self.token_file = path / "auth.token"
-        self.run_file = path / "run" / "srv.json"
-        self._lock_file = path / "run" / "lock"
+        self.run_file = path / RUN_FILE
+        self._lock_file = path / LOCK_FILE
         self._lock_handle: int | None = None
         self._is_writable = True
 

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from rpc.client import Client, TransportError, UnreachableError
+from rpc.client import Client
 from rpc.dispatch import Dispatcher
-from rpc.errors import RpcError
+from rpc.errors import RpcError, TransportError, UnreachableError
 from rpc.methods import Method
 from store.limits import Limits
 
