@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,11 +80,20 @@ class Dispatcher:
         self._maxima = maxima
         self._off_loop = OffLoop()
         self._failures = FailureLog()
+        self._memory = AnswerMemory(maxima.answer_memory_bytes_max)
+        self._large_batches = asyncio.Semaphore(LARGE_BATCHES)
+        self._take(methods)
+
+    def over(self, methods: Mapping[str, Method]) -> Dispatcher:
+        """Return a dispatcher of other methods that shares memory and turns with this one."""
+        other = copy(self)
+        other._take(methods)  # noqa: SLF001 - it is one of ours
+        return other
+
+    def _take(self, methods: Mapping[str, Method]) -> None:
         self._callables = {name: self._callable(name, method) for name, method in methods.items()}
         self._changing = frozenset(name for name, method in methods.items() if method.changes)
         self._large = frozenset(name for name, method in methods.items() if method.large)
-        self._memory = AnswerMemory(maxima.answer_memory_bytes_max)
-        self._large_batches = asyncio.Semaphore(LARGE_BATCHES)
 
     async def answer(self, body: bytes | bytearray) -> Answer | None:
         """Answer a body, whatever it holds; never raises on account of it.

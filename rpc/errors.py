@@ -25,6 +25,7 @@ NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
         "OVERLOADED": -32017,
         "SHUTTING_DOWN": -32018,
         "STORAGE_DAMAGED": -32019,
+        "READ_ONLY": -32020,
     }
 )
 """The number of each word of `store/errors.py`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from rpc.memory import SMALL_ANSWER_BYTES, expect
 from rpc.openrpc import document
 from rpc.schema import Params, Sent
 from rpc.snapshots import SnapshotsKept
-from store.errors import InvalidDefinitionIdError
+from store.errors import InvalidDefinitionIdError, ReadOnlyError, ShuttingDownError, StoreError
 from store.limits import READ_BYTES_MAX
 from store.records import AgentStat, Appended, SessionState
 from store.sessions import Sessions
@@ -62,6 +62,23 @@ def method_table(sessions: Sessions, status: Status) -> Mapping[str, Method]:
         "rpc.discover": calls.discover,
     }
     return {row.name: Method(_bound(row.params, verbs[row.name]), row.changes, row.large) for row in METHODS}
+
+
+def refusing(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Return the same methods, each of which answers only that the daemon is shutting down."""
+    return {name: _refused(method, ShuttingDownError) for name, method in methods.items()}
+
+
+def reading(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Return the same methods for callers who may only read: what changes anything is refused."""
+    return {name: _refused(method, ReadOnlyError) if method.changes else method for name, method in methods.items()}
+
+
+def _refused(method: Method, error: Callable[[], StoreError]) -> Method:
+    async def refuse(_sent: Sent) -> None:
+        raise error()
+
+    return replace(method, call=refuse)
 
 
 def _bound(params: Params, verb: Callable[..., Awaitable[Any]]) -> Callable[[Sent], Awaitable[Any]]:

@@ -7,13 +7,12 @@ import contextlib
 import gc
 import os
 import resource
-import select
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,22 +27,21 @@ from migrations.records import (
 )
 from migrations.runner import plan_migrations, run_migrations
 from rpc.dispatch import Dispatcher
-from rpc.methods import Method, method_table
+from rpc.methods import method_table, reading, refusing
 from rpc.openrpc import encoded
 from srv.announce import MigrationTicker, say
-from srv.auth import Door, hosts_of, url_of
+from srv.bounds import Bounds
 from srv.config import PROCESS_SETTINGS, Settings, limit_settings
-from srv.connections import CONNECTIONS_MAX
 from srv.data_dir import STORE_FILE, DataDir, DataDirError, DataDirInUseError, make_directory
+from srv.entrances import Entrances
 from srv.exits import Exit, StartFailedError
 from srv.health import Health
-from srv.http import HttpService
-from srv.listen import BACKLOG, CannotListenError, UnixListener, listen_tcp
+from srv.http import Dispatchers, HttpService
+from srv.listen import CannotListenError
 from srv.stopping import Stop
 from srv.version import VERSION
 from store.engine import Engine
 from store.errors import (
-    ShuttingDownError,
     StorageDamagedError,
     StorageFullError,
     StoreError,
@@ -60,9 +58,6 @@ from store.writer import Writer
 SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
 """The one table of settings, whole: `srv/config.py` may not know `store`."""
 
-ACCEPT_TURNS_MAX: Final = 100
-"""Turns of the event loop for which a stop goes on accepting; one takes all that wait, the others who come meanwhile."""
-
 ANSWER_SECONDS_MAX: Final = 2.5
 """How long a stop waits for the answers to what has arrived, before it lets the writer refuse the rest."""
 
@@ -72,8 +67,8 @@ FLUSH_SECONDS_MAX: Final = 0.5
 COLLECT_AFTER_OBJECTS: Final = 10_000
 """New objects that may be left over before they are looked through: with Python's 700 that took 4 % of a busy daemon's time."""
 
-FILES_MAX: Final = CONNECTIONS_MAX + 1_000
-"""Open files: every connection, and the store's and the system's own with room to spare."""
+OWN_FILES_MAX: Final = 1_000
+"""Open files besides the connections: the store's and the system's own, with room to spare."""
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
@@ -96,7 +91,6 @@ async def serve(settings: Settings) -> None:
     Raises:
         StartFailedError: it could not start; its code is the process's.
     """
-    _raise_file_limit()
     daemon = Daemon(settings)
     await daemon.run()
 
@@ -231,15 +225,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def refusing(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Return the same methods, each of which answers only that the daemon is shutting down."""
-
-    async def refuse(_params: object) -> None:
-        raise ShuttingDownError
-
-    return {name: replace(method, call=refuse) for name, method in methods.items()}
-
-
 class Daemon:
     """One daemon, from its start to its end."""
 
@@ -248,11 +233,12 @@ class Daemon:
         self._settings = settings
         self._limits = Limits(**settings.limits)
         self._data_dir = DataDir(settings.data_dir)
-        self._unix: UnixListener | None = None
+        self._entrances = Entrances(settings, self._limits.head_seconds_max)
         self._stop = Stop(self._clean_up)
 
     async def run(self) -> None:
         """Start, serve until asked to stop, and stop. Raises as `serve` does."""
+        _raise_file_limit(self._limits.connections_max)
         self._stop.listen(exit_with_parent=self._settings.exit_with_parent)
         _log.info("starting", version=VERSION, pid=os.getpid(), data_dir=str(self._settings.data_dir))
         try:
@@ -294,17 +280,14 @@ class Daemon:
         previews = PreviewWorker(engine, writer.submit)
         sessions = Sessions(engine, writer, previews, self._limits, now_ms)
         service = self._service(sessions, Health(engine, writer, reports, now_ms))
-        listeners: list[asyncio.Server] = []
         writer.start()
         previews.start()
         try:
-            await self._listen(service, listeners)
+            await self._listen(service)
             _leave_alone_what_stays()
             await self._stop.wait()
         finally:
-            await _accept_all(listeners)
-            for listener in listeners:
-                listener.close()
+            await self._entrances.close()
             service.begin_to_stop()
             _log.info("listening_no_more")
             await _wait_at_most(ANSWER_SECONDS_MAX, service.answered())
@@ -316,58 +299,38 @@ class Daemon:
 
     def _service(self, sessions: Sessions, health: Health) -> HttpService:
         methods = method_table(sessions, health.status)
+        full = Dispatcher(methods, self._limits)
         return HttpService(
-            Dispatcher(methods, self._limits),
-            Dispatcher(refusing(methods), self._limits),
+            Dispatchers(full, full.over(reading(methods)), full.over(refusing(methods))),
             is_ready=health.is_ready,
             openrpc=encoded(),
-            body_bytes_max=self._limits.body_bytes_max,
+            bounds=Bounds(**{each.name: getattr(self._limits, each.name) for each in fields(Bounds)}),
         )
 
-    async def _listen(self, service: HttpService, listeners: list[asyncio.Server]) -> None:
-        """Open the port and the Unix socket, then say so."""
+    async def _listen(self, service: HttpService) -> None:
+        """Open the entrances, then say so."""
         settings = self._settings
-        loop = asyncio.get_running_loop()
-        tcp = listen_tcp(settings.host, settings.port)
-        if settings.unix_socket is not None:
-            self._unix = UnixListener(settings.unix_socket)
-        port = tcp.getsockname()[1]
-        token = self._data_dir.new_token(settings.token)
-        door = Door(token, settings.allow_origin, hosts_of(settings.host, port))
-        listeners.append(await loop.create_server(service.listener(door), sock=tcp, backlog=BACKLOG))
-        if self._unix is not None:
-            connections = service.listener(Door(token, settings.allow_origin, None))
-            listeners.append(await loop.create_unix_server(connections, sock=self._unix.socket, backlog=BACKLOG))
+        self._entrances.bind()
+        tokens = self._data_dir.new_tokens(settings.token, settings.read_token)
+        await self._entrances.open(service, tokens)
         facts = {
-            "url": url_of(settings.host, port),
-            "unix_socket": None if settings.unix_socket is None else str(settings.unix_socket),
+            **self._entrances.facts,
             "pid": os.getpid(),
             "version": VERSION,
             "token_file": None if settings.token is not None else str(self._data_dir.token_file),
         }
-        self._data_dir.write_run_file(facts)
+        has_read_token_file = settings.token is None and settings.read_token is None
+        for_clients = {
+            "read_token_file": str(self._data_dir.read_token_file) if has_read_token_file else None,
+            "tls_cert": None if settings.tls_cert is None else str(settings.tls_cert),
+        }
+        self._data_dir.write_run_file(facts | for_clients)
         say("listening", **facts)
         _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"])
 
     def _clean_up(self) -> None:
         self._data_dir.remove_run_files()
-        if self._unix is not None:
-            self._unix.remove()
-
-
-async def _accept_all(listeners: Sequence[asyncio.Server]) -> None:
-    """Accept who has connected already: closing a listener resets those that still wait to be accepted."""
-    waiting = select.poll()
-    for listener in listeners:
-        for each in listener.sockets:
-            waiting.register(each.fileno(), select.POLLIN)
-    for _ in range(ACCEPT_TURNS_MAX):
-        if not waiting.poll(0):
-            break
-        await asyncio.sleep(0)
-    # A connection is made known two turns of the loop after it was accepted.
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+        self._entrances.remove()
 
 
 async def _wait_at_most(seconds: float, work: Awaitable[None]) -> None:
@@ -385,8 +348,9 @@ def _leave_alone_what_stays() -> None:
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
 
 
-def _raise_file_limit() -> None:
+def _raise_file_limit(connections_max: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    files_max = connections_max + OWN_FILES_MAX
+    wanted = files_max if hard == resource.RLIM_INFINITY else min(files_max, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -5,8 +5,9 @@ The order is such that nothing leaks: a wrong Host learns nothing, then a foreig
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import ipaddress
+import re
 import socket
 import struct
 from collections.abc import Iterable
@@ -17,19 +18,43 @@ from typing import Final
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy, istr
 
+from srv.tokens import Tokens
+
 X_AUTH_KEY: Final = istr("X-AuthKey")
+X_AUTH_NONCE: Final = istr("X-AuthNonce")
 RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
+
+PROOF_TOKEN_CHARACTERS_MIN: Final = 22
+"""128 bits in Base64: for a shorter token, which only a parent can have set, a proof could be tried against a dictionary."""
+
 _BEARER: Final = b"bearer "
+_NONCE: Final = re.compile(r"[0-9A-Fa-f]{32,128}")
+_PROOF_PURPOSE: Final = b"zonekeeper-proof-1"
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request is not let in, or not served: the HTTP status, the sentence for the caller, and further header lines."""
+    """A request is not let in, or not served.
+
+    Attributes:
+        status: the HTTP status.
+        reason: the sentence for the caller.
+        headers: further header lines.
+        word: the stable word of the error where there is one, such as OVERLOADED.
+    """
 
     status: HTTPStatus
     reason: str
     headers: bytes = b""
+    word: str | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The JSON body."""
+        if self.word is None:
+            return {"error": self.reason}
+        return {"error": self.reason, "code": self.word, "retry": self.status == HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 NO_TOKEN: Final = Refusal(
@@ -38,24 +63,26 @@ NO_TOKEN: Final = Refusal(
     b"WWW-Authenticate: Bearer\r\n",
 )
 WRONG_HOST: Final = Refusal(
-    HTTPStatus.FORBIDDEN, "the Host header must be a loopback address or localhost, with our port"
+    HTTPStatus.FORBIDDEN,
+    "the Host header must be a loopback address or localhost, with our port, or be listed with --allow-host",
 )
 HOST_COUNT: Final = Refusal(HTTPStatus.BAD_REQUEST, "exactly one Host header is needed")
 WRONG_ORIGIN: Final = Refusal(HTTPStatus.FORBIDDEN, "this origin may not call; list it with --allow-origin")
 
 
-def hosts_of(address: str, port: int) -> frozenset[str]:
-    """Return every Host header that speaks of us; whatever else a browser resolved to this machine is not meant for us."""
-    names = ["localhost", *(_literal(each) for each in ("127.0.0.1", "::1", address))]
-    hosts = {f"{name}:{port}" for name in names}
-    if port == 80:  # noqa: PLR2004 - the one port that clients leave out
-        hosts.update(names)
-    return frozenset(hosts)
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a caller may do.
+
+    Attributes:
+        may_change: it may change what is stored, not only read it.
+    """
+
+    may_change: bool
 
 
-def url_of(address: str, port: int) -> str:
-    """Return the URL of a listener."""
-    return f"http://{_literal(address)}:{port}"
+FULL: Final = Rights(may_change=True)
+READ_ONLY: Final = Rights(may_change=False)
 
 
 def is_same_user(peer: socket.socket, uid: int) -> bool:
@@ -73,9 +100,11 @@ def is_same_user(peer: socket.socket, uid: int) -> bool:
 class Door:
     """Decides on one listener's requests."""
 
-    def __init__(self, token: str, allowed_origins: Iterable[str], hosts: frozenset[str] | None) -> None:
+    def __init__(self, tokens: Tokens, allowed_origins: Iterable[str], hosts: frozenset[str] | None) -> None:
         """Keep what is asked for; `hosts` is None where the Host header means nothing, on a Unix socket."""
-        self._token = token.encode()
+        self._tokens = [(tokens.full.encode(), FULL)]
+        if tokens.read_only is not None:
+            self._tokens.append((tokens.read_only.encode(), READ_ONLY))
         self._origins = frozenset(allowed_origins)
         self._hosts = hosts
 
@@ -92,19 +121,44 @@ class Door:
             return WRONG_ORIGIN
         return None
 
-    def refuse_tokenless(self, headers: CIMultiDictProxy[str]) -> Refusal | None:
-        """Check the token, in a time that does not depend on how much of it is right."""
+    def rights(self, headers: CIMultiDictProxy[str]) -> Rights | None:
+        """Return what the token that is shown allows, None for no token of ours.
+
+        Takes a time that does not depend on how much of a token is right.
+        """
         authorization = _bytes(headers.get(hdrs.AUTHORIZATION, ""))
         is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
-        if is_bearer and hmac.compare_digest(authorization[len(_BEARER) :].strip(b" "), self._token):
-            return None
-        if hmac.compare_digest(_bytes(headers.get(X_AUTH_KEY, "")), self._token):
-            return None
-        return NO_TOKEN
+        bearer = authorization[len(_BEARER) :].strip(b" ") if is_bearer else b""
+        key = _bytes(headers.get(X_AUTH_KEY, ""))
+        found = None
+        for token, rights in self._tokens:
+            is_shown = hmac.compare_digest(bearer, token) | hmac.compare_digest(key, token)
+            if is_shown and found is None:
+                found = rights
+        return found
 
+    def proof(self, headers: CIMultiDictProxy[str]) -> str | None:
+        """Answer a caller who wants to know, before it shows a token, whether we are the daemon that has it.
 
-def _literal(address: str) -> str:
-    return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address  # noqa: PLR2004 - IPv6
+        For each token the HMAC-SHA256, in hex, of a purpose, the nonce and the Host it called, a line each. The Host is in it
+        so that whoever squats on another port cannot pass our answer on as its own.
+
+        Args:
+            headers: of the request; the nonce is in `X-AuthNonce`.
+
+        Returns:
+            The proofs, that of the full token first, divided by commas; None where nobody asked, or no token is long enough.
+        """
+        nonce = headers.get(X_AUTH_NONCE)
+        if nonce is None or not _NONCE.fullmatch(nonce):
+            return None
+        message = b"\n".join((_PROOF_PURPOSE, nonce.encode(), _bytes(headers.get(hdrs.HOST, "").lower())))
+        proofs = [
+            hmac.new(token, message, hashlib.sha256).hexdigest()
+            for token, _ in self._tokens
+            if len(token) >= PROOF_TOKEN_CHARACTERS_MIN
+        ]
+        return ", ".join(proofs) or None
 
 
 def _bytes(header: str) -> bytes:

@@ -17,7 +17,7 @@ from typing import Final
 
 from srv import app
 from srv.backup_file import PartialFile, remove_leftovers
-from srv.config import Settings, parse_path
+from srv.config import Settings
 from srv.data_dir import STORE_FILE
 from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
@@ -25,6 +25,7 @@ from srv.health import store_checks
 from srv.logs import configure_logs
 from srv.output import size_in_words, write_out
 from srv.progress import Show, progress_bar
+from srv.setting_values import parse_path
 
 _FINDINGS_SHOWN: Final = 3
 _DATABASES: Final = ("zones.db", "objects.db", "filestore.db")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import ipaddress
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,19 +17,26 @@ from typing import Any, Final, Literal
 
 from rpc.discovery import default_data_dir
 
+from srv.addresses import is_loopback
+from srv.setting_values import (
+    one_of,
+    parse_count,
+    parse_flag,
+    parse_host,
+    parse_host_name,
+    parse_origin,
+    parse_path,
+    parse_port,
+    parse_size,
+    parse_socket_path,
+    parse_token,
+    size_text,
+)
+
 ENVIRONMENT_PREFIX: Final = "ZONEKEEPER_"
 PORT_DEFAULT: Final = 8377
-
-_UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(KiB|MiB|GiB|)")
-_NUMBER_MAX: Final = 2**53 - 1
-_SOCKET_PATH_BYTES_MAX: Final = 107 if sys.platform == "linux" else 103
-"""`sun_path` of `sockaddr_un` without its closing zero byte."""
-
-# An origin as a browser writes it: lower case, no path, and no port where that is the scheme's own.
-_ORIGIN: Final = re.compile(
-    r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(:[0-9]{1,5})?"
-)
+REMOTE_TOKEN_CHARACTERS_MIN: Final = 22
+"""128 bits in Base64: what can be guessed will be guessed once a port is open to others."""
 
 
 class WrongSettingError(Exception):
@@ -78,14 +84,19 @@ class Settings:
 
     Attributes:
         data_dir: absolute path.
-        host: a literal loopback address.
+        host: a literal address, a loopback one unless `allow_remote`.
         port: 0 takes a free one.
         unix_socket: absolute path, None for no socket.
         allow_origin: origins that may call from a browser.
+        allow_host: further hosts that a Host header may name.
+        allow_remote: whether other machines may call.
+        tls_cert: certificate of the TCP listener, with its chain; None for no TLS.
+        tls_key: its private key.
         log_format: None decides by whether standard error is a terminal.
         log_level: the lowest level that is logged.
         exit_with_parent: whether the end of standard input stops the daemon.
         token: the token the parent has set, None where a new one is made.
+        read_token: the same of the token that only reads.
         limits: the limits that were asked for, by the names of `store.limits.Limits`.
     """
 
@@ -94,100 +105,16 @@ class Settings:
     port: int = PORT_DEFAULT
     unix_socket: Path | None = None
     allow_origin: tuple[str, ...] = ()
+    allow_host: tuple[str, ...] = ()
+    allow_remote: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     log_format: Literal["console", "json"] | None = None
     log_level: str = "info"
     exit_with_parent: bool = False
     token: str | None = field(default=None, repr=False)
+    read_token: str | None = field(default=None, repr=False)
     limits: Mapping[str, int] = field(default_factory=dict)
-
-
-def parse_path(text: str) -> Path:
-    """Read a path; `~` is the home directory."""
-    if not text or "\0" in text:
-        raise ValueError("must be a path")
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError("names a home directory that cannot be found") from error
-
-
-def parse_socket_path(text: str) -> Path:
-    """Read the path of a Unix socket, which the system keeps short."""
-    path = parse_path(text)
-    if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
-        raise ValueError(f"must be a path of at most {_SOCKET_PATH_BYTES_MAX} bytes, as every Unix socket's")
-    return path
-
-
-def parse_host(text: str) -> str:
-    """Read a loopback address; `localhost` is 127.0.0.1, whatever the system resolves it to."""
-    if text == "localhost":
-        return "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
-    except ValueError as error:
-        raise ValueError("must be a loopback address such as 127.0.0.1 or ::1") from error
-    if address != ipaddress.IPv6Address("::1") and not (address.version == 4 and address.is_loopback):  # noqa: PLR2004 - IPv4
-        raise ValueError("must be a loopback address: Zonekeeper does not listen where other machines could reach it")
-    return str(address)
-
-
-def parse_port(text: str) -> int:
-    """Read a port number."""
-    port_max = 65_535
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > port_max:
-        raise ValueError(f"must be a port from 0 (a free one) to {port_max}")
-    return int(text)
-
-
-def parse_origin(text: str) -> str:
-    """Read an origin, to be met exactly; `null` and patterns are none."""
-    if not _ORIGIN.fullmatch(text):
-        raise ValueError(
-            "must be an origin as browsers send it, such as http://localhost:5173: scheme and host in lower case, the port "
-            "unless it is the scheme's own, no path, no pattern"
-        )
-    return text
-
-
-def parse_flag(text: str) -> bool:
-    """Read yes or no."""
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in words:
-        raise ValueError("must be yes or no")
-    return words[text.lower()]
-
-
-def parse_token(text: str) -> str:
-    """Read a token; it must fit into a header as it stands."""
-    if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError("must not be empty, and must consist of visible ASCII characters")
-    return text
-
-
-def parse_size(text: str) -> int:
-    """Read a number of bytes, with or without a binary unit."""
-    match = _SIZE.fullmatch(text)
-    size_bytes = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 1 <= size_bytes <= _NUMBER_MAX:
-        raise ValueError("must be a number of bytes above 0, such as 67108864 or 64MiB (units KiB, MiB, GiB)")
-    return size_bytes
-
-
-def parse_count(text: str) -> int:
-    """Read a number of things."""
-    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < 1:
-        raise ValueError("must be a whole number above 0")
-    return int(text)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text.lower()
-
-    return parse
 
 
 def _nothing() -> None:
@@ -203,7 +130,14 @@ PROCESS_SETTINGS: Final = (
         "the platform's user data directory",
         "DIR",
     ),
-    Setting("host", "Loopback address to listen on.", parse_host, lambda: "127.0.0.1", "127.0.0.1", "ADDRESS"),
+    Setting(
+        "host",
+        "Literal address to listen on; one that is not loopback needs --allow-remote.",
+        parse_host,
+        lambda: "127.0.0.1",
+        "127.0.0.1",
+        "ADDRESS",
+    ),
     Setting(
         "port",
         "TCP port to listen on; 0 takes a free one.",
@@ -230,9 +164,41 @@ PROCESS_SETTINGS: Final = (
         repeatable=True,
     ),
     Setting(
+        "allow-host",
+        "Host that a Host header may name besides loopback addresses and --host; may be given more than once.",
+        parse_host_name,
+        tuple,
+        "none",
+        "HOST",
+        repeatable=True,
+    ),
+    Setting(
+        "allow-remote",
+        "Let other machines call; needs ZONEKEEPER_TOKEN, --tls-cert and --tls-key as well.",
+        parse_flag,
+        lambda: False,
+        "no",
+    ),
+    Setting(
+        "tls-cert",
+        "Certificate of the TCP listener, with its chain, as a PEM file; makes it speak TLS only.",
+        parse_path,
+        _nothing,
+        "none",
+        "FILE",
+    ),
+    Setting(
+        "tls-key",
+        "Private key of --tls-cert, as a PEM file without a pass phrase.",
+        parse_path,
+        _nothing,
+        "none",
+        "FILE",
+    ),
+    Setting(
         "log-format",
         "Form of the log on standard error: console or json.",
-        _one_of("console", "json"),
+        one_of("console", "json"),
         _nothing,
         "console on a terminal, else json",
         "FORMAT",
@@ -240,7 +206,7 @@ PROCESS_SETTINGS: Final = (
     Setting(
         "log-level",
         "Lowest level that is logged: debug, info, warning or error.",
-        _one_of("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
         lambda: "info",
         "info",
         "LEVEL",
@@ -249,6 +215,15 @@ PROCESS_SETTINGS: Final = (
     Setting(
         "token",
         "Token that callers must show, instead of a new one at each start in DIR/auth.token.",
+        parse_token,
+        _nothing,
+        "a new one",
+        "TOKEN",
+        is_option=False,
+    ),
+    Setting(
+        "read-token",
+        "Token that only reads, instead of a new one in DIR/auth.read.token; there is none where just ZONEKEEPER_TOKEN is set.",
         parse_token,
         _nothing,
         "a new one",
@@ -273,14 +248,8 @@ def _limit_setting(name: str, default: int, meanings: Mapping[str, str]) -> Sett
         parse_size if in_bytes else parse_count,
         lambda: default,
         size_text(default) if in_bytes else str(default),
-        "SIZE" if in_bytes else "COUNT",
+        "SIZE" if in_bytes else "SECONDS" if name.endswith("_seconds_max") else "COUNT",
     )
-
-
-def size_text(size_bytes: int) -> str:
-    """Write a size the way `parse_size` reads it, in the largest unit that holds it exactly."""
-    unit = next(unit for unit, factor in reversed(_UNITS.items()) if size_bytes % factor == 0)
-    return f"{size_bytes // _UNITS[unit]}{unit}"
 
 
 def add_options(parser: argparse.ArgumentParser, table: Iterable[Setting]) -> None:
@@ -314,7 +283,35 @@ def resolve(table: Sequence[Setting], options: Mapping[str, Any], environment: M
     for row in table:
         target = values if row.field in known else limits
         target[row.field] = _value(row, options.get(row.field), environment)
-    return Settings(**values, limits=limits)
+    settings = Settings(**values, limits=limits)
+    _check_door(settings, "--host" if options.get("host") else f"{ENVIRONMENT_PREFIX}HOST")
+    return settings
+
+
+def _check_door(settings: Settings, host_source: str) -> None:
+    """Refuse what would open the door wider than was said in so many words."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        missing, given = ("--tls-key", "--tls-cert") if settings.tls_key is None else ("--tls-cert", "--tls-key")
+        raise WrongSettingError(f"{given} needs {missing} as well")
+    if settings.read_token is not None and settings.read_token == settings.token:
+        raise WrongSettingError("ZONEKEEPER_READ_TOKEN must be another token than ZONEKEEPER_TOKEN")
+    if is_loopback(settings.host):
+        return
+    if not settings.allow_remote:
+        raise WrongSettingError(
+            f"{host_source} must be a loopback address, got {settings.host!r}; to let other machines call, give --allow-remote "
+            "with ZONEKEEPER_TOKEN, --tls-cert and --tls-key"
+        )
+    needed = {"ZONEKEEPER_TOKEN": settings.token, "--tls-cert and --tls-key": settings.tls_cert}
+    missing_too = [name for name, value in needed.items() if value is None]
+    if missing_too:
+        raise WrongSettingError(f"--allow-remote needs {' and '.join(missing_too)} as well")
+    if settings.token is not None and len(settings.token) < REMOTE_TOKEN_CHARACTERS_MIN:
+        raise WrongSettingError(
+            f"ZONEKEEPER_TOKEN must have at least {REMOTE_TOKEN_CHARACTERS_MIN} characters where other machines may call"
+        )
+    if ipaddress.ip_address(settings.host).is_unspecified and not settings.allow_host:
+        raise WrongSettingError(f"{host_source} {settings.host} needs --allow-host: the host that clients will name")
 
 
 def unknown_variables(table: Iterable[Setting], environment: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The data directory as a process holds it: made, locked, and the small files in it that say who is there.
 
 <data_dir>/auth.token      the token of this start, 0600
+<data_dir>/auth.read.token the one that only reads, 0600
 <data_dir>/run/lock        held with flock as long as the process lives; tells a second one who holds it
 <data_dir>/run/srv.json    where the daemon listens, for its clients
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from rpc.discovery import LOCK_FILE, RUN_FILE
+from srv.tokens import Tokens
 
 STORE_FILE: Final = "db/zones.db"
 """The store, in the data directory."""
@@ -53,6 +55,7 @@ class DataDir:
         """Name the directory; nothing is touched before `lock`."""
         self.path = path
         self.token_file = path / "auth.token"
+        self.read_token_file = path / "auth.read.token"
         self.run_file = path / RUN_FILE
         self._lock_file = path / LOCK_FILE
         self._lock_handle: int | None = None
@@ -139,21 +142,36 @@ class DataDir:
             os.close(handle)
             raise DataDirError(f"the data directory {self.path} cannot be locked: {error.strerror}") from error
 
-    def new_token(self, given: str | None) -> str:
-        """Return the token of this start, and leave it in the token file unless the parent has given it.
+    def new_tokens(self, token: str | None, read_token: str | None) -> Tokens:
+        """Return the tokens of this start, and leave in their files those that the parent has not given.
+
+        A parent that gives a token keeps its tokens itself: then there is a read-only one only if it gives that as well.
 
         Raises:
-            DataDirError: the file cannot be written.
+            DataDirError: a file cannot be written.
         """
+        full = self._new_token(self.token_file, token)
+        if token is not None and read_token is None:
+            self._remove(self.read_token_file)
+            return Tokens(full)
+        return Tokens(full, self._new_token(self.read_token_file, read_token))
+
+    def _new_token(self, path: Path, given: str | None) -> str:
+        self._remove(path)
+        if given is not None:
+            return given
+        token = secrets.token_urlsafe(TOKEN_BYTES)
         try:
-            self.token_file.unlink(missing_ok=True)
-            if given is not None:
-                return given
-            token = secrets.token_urlsafe(TOKEN_BYTES)
-            _write_atomically(self.token_file, token + "\n")
+            _write_atomically(path, token + "\n")
         except OSError as error:
-            raise DataDirError(f"{self.token_file} cannot be written: {error.strerror}") from error
+            raise DataDirError(f"{path} cannot be written: {error.strerror}") from error
         return token
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataDirError(f"{path} cannot be removed: {error.strerror}") from error
 
     def write_run_file(self, facts: dict[str, Any]) -> None:
         """Say where the daemon listens.
@@ -167,13 +185,13 @@ class DataDir:
             raise DataDirError(f"{self.run_file} cannot be written: {error.strerror}") from error
 
     def remove_run_files(self) -> None:
-        """Take back what `new_token` and `write_run_file` have left, since nobody answers there any more.
+        """Take back what `new_tokens` and `write_run_file` have left, since nobody answers there any more.
 
         Only where this process holds the directory: they may be another's.
         """
         if self._lock_handle is None or not self._is_writable:
             return
-        for path in (self.token_file, self.run_file):
+        for path in (self.token_file, self.read_token_file, self.run_file):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 from aiohttp import hdrs
 
-from srv.auth import Door, Refusal
-from srv.bodies import BodyReader
+from srv.auth import FULL, NO_TOKEN, Door, Refusal
+from srv.bodies import BodyLimit, BodyReader
+from srv.bounds import Bounds
+from srv.connection import Connection
 from srv.connections import Connections
+from srv.exchange import Exchange
 from srv.replies import json_body, reply
 from srv.requests import Request
+from srv.underway import Underway
 
 _log = structlog.get_logger()
 
@@ -29,13 +34,22 @@ _NOT_FOUND: Final = Refusal(HTTPStatus.NOT_FOUND, "nothing is here; POST /rpc is
 _NO_PATH: Final = Refusal(HTTPStatus.BAD_REQUEST, "the target of the request must be a path")
 _NOT_JSON: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "from a browser, Content-Type must be application/json")
 _NOT_CHUNKED: Final = Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked")
+_STOPPING: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down")
+_NOT_READY: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read")
 _ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")
 
 _PREFLIGHT: Final = (
     b"Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
-    b"Access-Control-Allow-Headers: authorization, content-type, x-authkey\r\n"
+    b"Access-Control-Allow-Headers: authorization, content-type, x-authkey, x-authnonce, x-request-id\r\n"
     b"Access-Control-Max-Age: 600\r\n"
 )
+_READ: Final = ("GET", "HEAD")
+
+_ASKED_METHOD: Final = hdrs.ACCESS_CONTROL_REQUEST_METHOD
+
+_Answer = TypeVar("_Answer")
+_Body = bytes | bytearray
+_Serve = Callable[[Exchange], Awaitable[bool]]
 
 
 class Answer(Protocol):
@@ -60,47 +74,61 @@ class Dispatcher(Protocol):
         """Answer a request body; None where nothing is to be answered. Does not raise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatchers:
+    """Who answers JSON-RPC.
+
+    Attributes:
+        full: does what it is asked.
+        read_only: for callers who may not change anything: refuses what changes with READ_ONLY.
+        stopping: once we stop: refuses everything with SHUTTING_DOWN.
+    """
+
+    full: Dispatcher
+    read_only: Dispatcher
+    stopping: Dispatcher
+
+
 class HttpService:
     """Answers the requests of all listeners.
 
     Args:
-        dispatcher: answers JSON-RPC.
-        refuser: answers it once we stop: each call with SHUTTING_DOWN.
+        dispatchers: answer JSON-RPC.
         is_ready: tells whether the store can be read.
         openrpc: the OpenRPC document, JSON.
-        body_bytes_max: the largest body.
+        bounds: what callers may take.
     """
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
-        refuser: Dispatcher,
+        dispatchers: Dispatchers,
         *,
         is_ready: Callable[[], Awaitable[bool]],
         openrpc: bytes,
-        body_bytes_max: int,
+        bounds: Bounds,
     ) -> None:
         """Keep the collaborators."""
-        self._dispatcher = dispatcher
-        self._refuser = refuser
+        self._dispatchers = dispatchers
         self._is_ready = is_ready
         self._openrpc = openrpc
-        self._bodies = BodyReader(body_bytes_max)
+        self._bounds = bounds
+        self._bodies = BodyReader(bounds)
+        self._rpc_limit = BodyLimit("body_bytes_max", bounds.body_bytes_max)
+        self._connections: set[Connection] = set()
         self._listeners: list[Connections] = []
         self._is_stopping = False
         self._refuses_all = False
-        self._answering = 0
-        self._quiet = asyncio.Event()
-        self._routes: dict[str, tuple[tuple[str, ...], Callable[[Request, bytes], Awaitable[bool]]]] = {
+        self._underway = Underway()
+        self._routes: dict[str, tuple[tuple[str, ...], _Serve]] = {
             "/rpc": (("POST",), self._rpc),
-            "/readyz": (("GET", "HEAD"), self._readyz),
-            "/openrpc.json": (("GET", "HEAD"), self._openrpc_json),
-            "/healthz": (("GET", "HEAD"), self._healthz),
+            "/readyz": (_READ, self._readyz),
+            "/openrpc.json": (_READ, self._openrpc_json),
+            "/healthz": (_READ, self._healthz),
         }
 
     def listener(self, door: Door) -> Connections:
         """Make the connections of a listener that has this door."""
-        connections = Connections(partial(self._handle, door))
+        connections = Connections(partial(self._handle, door), self._bounds, self._connections)
         self._listeners.append(connections)
         return connections
 
@@ -120,9 +148,8 @@ class HttpService:
             # Twice around the loop, so that what lies in the sockets' buffers is read and handed on.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            if self._answering:
-                self._quiet.clear()
-                await self._quiet.wait()
+            if self._underway.requests:
+                await self._underway.wait_for_none()
             elif not any(listener.has_queued for listener in self._listeners):
                 return
 
@@ -131,155 +158,134 @@ class HttpService:
         await asyncio.gather(*(listener.close_all(seconds) for listener in self._listeners))
 
     async def _handle(self, door: Door, request: Request) -> bool:
-        self._answering += 1
+        self._underway.begin()
+        exchange = Exchange(request)
         try:
-            return await self._serve(door, request)
+            return await self._serve(door, exchange)
         except ConnectionError as error:
             _log.debug("caller_gone", reason=str(error))
             return False
         except Exception:  # noqa: BLE001 - told to the log in full, to the caller by an id only
             error_id = secrets.token_hex(8)
             _log.exception("request_failed", error_id=error_id)
-            return await self._fail(request, error_id)
+            return await self._fail(exchange, error_id)
         finally:
-            self._answering -= 1
-            if not self._answering:
-                self._quiet.set()
+            self._underway.end()
 
-    async def _serve(self, door: Door, request: Request) -> bool:
-        headers = request.headers
-        refusal = door.refuse_stranger(headers)
+    async def _serve(self, door: Door, exchange: Exchange) -> bool:
+        request = exchange.request
+        refusal = door.refuse_stranger(request.headers)
         if refusal is not None:
-            return await self._refuse(request, refusal)
-        origin = headers.get(hdrs.ORIGIN)
-        marks = b"" if origin is None else f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n".encode()
-        if origin is not None and request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in headers:
-            return await self._preflight(request, marks)
+            return await self._refuse_caller(exchange, refusal)
+        exchange.let_page_read()
+        if exchange.is_from_page and request.method == "OPTIONS" and _ASKED_METHOD in request.headers:
+            return await self._preflight(exchange)
         path = request.path.partition("?")[0]
-        refusal = self._refuse_caller(door, request, path)
-        if refusal is not None:
-            return await self._refuse(request, refusal, marks)
+        if path == "/healthz":
+            if (proof := door.proof(request.headers)) is not None:
+                exchange.marks += f"X-AuthProof: {proof}\r\n".encode()
+        elif request.connection.is_trusted:
+            exchange.rights = FULL
+        elif (rights := door.rights(request.headers)) is not None:
+            exchange.rights = rights
+        else:
+            return await self._refuse_caller(exchange, NO_TOKEN)
+        return await self._route(exchange, path)
+
+    async def _route(self, exchange: Exchange, path: str) -> bool:
+        request = exchange.request
+        encodings = request.headers.getall(hdrs.TRANSFER_ENCODING, None)
+        if encodings is not None and [each.lower() for each in encodings] != ["chunked"]:
+            return await exchange.refuse(_NOT_CHUNKED)
         route = self._routes.get(path)
         if route is None:
-            return await self._refuse(request, _NOT_FOUND if path.startswith("/") else _NO_PATH, marks)
+            return await exchange.refuse(_NOT_FOUND if path.startswith("/") else _NO_PATH)
         methods, serve = route
         if request.method not in methods:
             allowed = ", ".join(methods)
             wrong_method = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {allowed}")
-            return await self._refuse(request, wrong_method, marks + f"Allow: {allowed}\r\n".encode())
-        return await serve(request, marks)
+            return await exchange.refuse(wrong_method, f"Allow: {allowed}\r\n".encode())
+        return await serve(exchange)
 
-    def _refuse_caller(self, door: Door, request: Request, path: str) -> Refusal | None:
-        """Refuse who does not show the token, then what could be read in two ways."""
-        is_open = path == "/healthz" or request.connection.is_trusted
-        if not is_open and (refusal := door.refuse_tokenless(request.headers)) is not None:
-            _log.info("caller_refused", reason="no token")
-            return refusal
-        encodings = request.headers.getall(hdrs.TRANSFER_ENCODING, None)
-        if encodings is not None and [each.lower() for each in encodings] != ["chunked"]:
-            return _NOT_CHUNKED
-        return None
+    async def _refuse_caller(self, exchange: Exchange, refusal: Refusal) -> bool:
+        """Refuse who may not come in, and say so in the log."""
+        _log.info("caller_refused", request_id=exchange.id, reason=refusal.reason)
+        return await exchange.refuse(refusal)
 
-    async def _rpc(self, request: Request, marks: bytes) -> bool:
-        headers = request.headers
-        if marks and request.content_type != "application/json":
-            return await self._refuse(request, _NOT_JSON, marks)
-        if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-            return await self._refuse(request, _ENCODED, marks)
-        body = self._bodies.arrived(request)
-        if body is None:
-            return await self._rpc_later(request, marks)
+    async def _rpc(self, exchange: Exchange) -> bool:
+        if exchange.is_from_page and exchange.request.content_type != "application/json":
+            return await exchange.refuse(_NOT_JSON)
+        return await self._with_body(exchange, self._rpc_limit, self._answer_rpc, self._reply_rpc)
+
+    async def _with_body(
+        self,
+        exchange: Exchange,
+        limit: BodyLimit,
+        work: Callable[[Exchange, _Body], Awaitable[_Answer]],
+        send: Callable[[Exchange, _Answer], Awaitable[bool]],
+    ) -> bool:
+        """Read the body, work out the answer, and send it, when the body is no longer in memory."""
+        request = exchange.request
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            return await exchange.refuse(_ENCODED)
+        body: _Body | Refusal | None = self._bodies.arrived(request, limit)
         if isinstance(body, Refusal):
-            return await self._refuse(request, body, marks)
-        return await self._reply_rpc(request, await self._dispatcher_for(request).answer(body), marks)
-
-    async def _rpc_later(self, request: Request, marks: bytes) -> bool:
-        """Serve a request whose body is still on its way. Until it is here, nobody who stops us waits for it."""
+            return await exchange.refuse(body)
+        if body is not None:
+            return await send(exchange, await work(exchange, body))
         place = self._bodies.place()
-        self._pause_answering()
         try:
-            try:
-                body = await self._bodies.read(request, place)
-            finally:
-                self._answering += 1
+            with self._underway.paused():
+                body = await self._bodies.read(request, place, limit)
             if isinstance(body, Refusal):
-                return await self._refuse(request, body, marks, keep_alive=False)
-            answer = await self._dispatcher_for(request).answer(body)
+                return await exchange.refuse(body, keep_alive=False)
+            answer = await work(exchange, body)
             del body
         finally:
             place.leave()
-        return await self._reply_rpc(request, answer, marks)
+        return await send(exchange, answer)
 
-    def _pause_answering(self) -> None:
-        self._answering -= 1
-        if not self._answering:
-            self._quiet.set()
+    async def _answer_rpc(self, exchange: Exchange, body: _Body) -> Answer | None:
+        dispatchers = self._dispatchers
+        if not self._takes(exchange.request):
+            return await dispatchers.stopping.answer(body)
+        return await (dispatchers.full if exchange.rights.may_change else dispatchers.read_only).answer(body)
 
-    def _dispatcher_for(self, request: Request) -> Dispatcher:
-        if not self._is_stopping:
-            return self._dispatcher
-        is_welcome = not self._refuses_all and request.connection.is_welcome
-        return self._dispatcher if is_welcome else self._refuser
+    def _takes(self, request: Request) -> bool:
+        """Tell whether a request is still taken up: always, but when we stop only if it had arrived by then."""
+        return not self._is_stopping or (not self._refuses_all and request.connection.is_welcome)
 
-    async def _reply_rpc(self, request: Request, answer: Answer | None, marks: bytes) -> bool:
+    async def _reply_rpc(self, exchange: Exchange, answer: Answer | None) -> bool:
         if answer is None:
-            return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks)
+            return await exchange.reply(HTTPStatus.NO_CONTENT)
         try:
-            return await self._reply(request, HTTPStatus.OK, answer.pieces, answer.size_bytes, marks)
+            pieces = (*answer.pieces, b"\n")
+            return await exchange.reply(HTTPStatus.OK, pieces, answer.size_bytes + 1)
         finally:
             answer.release()
 
-    async def _healthz(self, request: Request, marks: bytes) -> bool:
-        return await self._reply(request, HTTPStatus.OK, (ALIVE,), len(ALIVE), marks)
+    async def _healthz(self, exchange: Exchange) -> bool:
+        return await exchange.reply(HTTPStatus.OK, (ALIVE,), len(ALIVE))
 
-    async def _readyz(self, request: Request, marks: bytes) -> bool:
+    async def _readyz(self, exchange: Exchange) -> bool:
         if self._is_stopping:
-            return await self._refuse(
-                request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down"), marks
-            )
+            return await exchange.refuse(_STOPPING)
         if not await self._is_ready():
-            return await self._refuse(
-                request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read"), marks
-            )
-        body = json_body({"status": "ready"})
-        return await self._reply(request, HTTPStatus.OK, (body,), len(body), marks)
+            return await exchange.refuse(_NOT_READY)
+        return await exchange.reply_json({"status": "ready"})
 
-    async def _openrpc_json(self, request: Request, marks: bytes) -> bool:
-        return await self._reply(request, HTTPStatus.OK, (self._openrpc,), len(self._openrpc), marks)
+    async def _openrpc_json(self, exchange: Exchange) -> bool:
+        return await exchange.reply(HTTPStatus.OK, (self._openrpc,), len(self._openrpc))
 
-    async def _preflight(self, request: Request, marks: bytes) -> bool:
-        private = request.headers.get("Access-Control-Request-Private-Network") == "true"
+    async def _preflight(self, exchange: Exchange) -> bool:
+        private = exchange.request.headers.get("Access-Control-Request-Private-Network") == "true"
         extra = b"Access-Control-Allow-Private-Network: true\r\n" if private else b""
-        return await self._reply(request, HTTPStatus.NO_CONTENT, (), 0, marks + _PREFLIGHT + extra)
+        return await exchange.reply(HTTPStatus.NO_CONTENT, headers=_PREFLIGHT + extra)
 
-    async def _refuse(
-        self, request: Request, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True
-    ) -> bool:
-        body = json_body({"error": refusal.reason})
-        headers += refusal.headers
-        return await self._reply(request, refusal.status, (body,), len(body), headers, keep_alive=keep_alive)
-
-    async def _fail(self, request: Request, error_id: str) -> bool:
-        if request.is_answered:
+    async def _fail(self, exchange: Exchange, error_id: str) -> bool:
+        if exchange.request.is_answered:
             return False
-        body = json_body({"error": "internal error", "error_id": error_id})
-        return await reply(request, HTTPStatus.INTERNAL_SERVER_ERROR, (body,), len(body), keep_alive=False)
-
-    def _reply(
-        self,
-        request: Request,
-        status: HTTPStatus,
-        pieces: Sequence[bytes] | Iterable[bytes],
-        size_bytes: int,
-        headers: bytes,
-        *,
-        keep_alive: bool = True,
-    ) -> Coroutine[Any, Any, bool]:
-        if hdrs.TRANSFER_ENCODING in request.headers:
-            # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
-            keep_alive = False
-        connection = request.connection
-        if connection.ends:
-            # It is kept only as long as more has arrived on it.
-            keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
-        return reply(request, status, pieces, size_bytes, headers=headers, keep_alive=keep_alive)
+        facts = {"error": "internal error", "error_id": error_id}
+        body = json_body(facts)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return await reply(exchange.request, status, (body,), len(body), headers=exchange.marks, keep_alive=False)

@@ -6,14 +6,23 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import stat
 from pathlib import Path
 from typing import Final
+
+import structlog
+
+from srv.data_dir import make_directory
 
 BACKLOG: Final = 512
 """Connections that wait to be accepted: more than all clients of a busy front end that start at once."""
 
 _PRIVATE_UMASK: Final = 0o177
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+_log = structlog.get_logger()
 
 
 class CannotListenError(Exception):
@@ -40,6 +49,27 @@ def listen_tcp(address: str, port: int) -> socket.socket:
     return listener
 
 
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what a listener needs to speak TLS, 1.2 or newer.
+
+    Raises:
+        CannotListenError: a file cannot be read, or the two do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+    def no_pass_phrase() -> str:
+        raise CannotListenError(f"the private key {key} is locked by a pass phrase; give one that is not")
+
+    try:
+        context.load_cert_chain(certificate, key, no_pass_phrase)
+    except ssl.SSLError as error:
+        reason = f"{error.reason or 'not PEM'}".replace("_", " ").lower()
+        raise CannotListenError(f"cannot use the certificate {certificate} with the key {key}: {reason}") from error
+    except OSError as error:
+        raise CannotListenError(f"cannot read {certificate} or {key}: {error.strerror}") from error
+    return context
+
+
 class UnixListener:
     """A Unix socket that only our own user can connect to, at no instant anybody else.
 
@@ -51,12 +81,17 @@ class UnixListener:
     def __init__(self, path: Path) -> None:
         """Listen at a path. A socket that nobody listens on any more is replaced; whatever else is there is left alone.
 
+        A directory that is missing is made, for our own user alone.
+
         Raises:
-            CannotListenError: something else is there, someone listens there, or it cannot be made.
+            CannotListenError: something else is there, someone listens there, others may put something else there, or it
+                cannot be made.
         """
         self.path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            make_directory(path.parent)
+            _check_private(path.parent)
             _make_room(path)
             umask = os.umask(_PRIVATE_UMASK)
             try:
@@ -78,6 +113,18 @@ class UnixListener:
         with contextlib.suppress(OSError):
             if self.path.lstat().st_ino == self._inode:
                 self.path.unlink()
+
+
+def _check_private(directory: Path) -> None:
+    """Refuse a directory in which others could put a socket of their own in our place, to be told what is meant for us."""
+    found = directory.stat()
+    if found.st_mode & _OTHERS_WRITE or found.st_uid not in {0, os.geteuid()}:
+        raise CannotListenError(
+            f"{directory} is open to others, who could put another socket there; choose a directory of your own, "
+            f"or close this one: chmod 700 {directory}"
+        )
+    if found.st_mode & _OTHERS:
+        _log.warning("socket_directory_open", path=str(directory), hint="chmod 700 keeps others out of it altogether")
 
 
 def _make_room(path: Path) -> None:

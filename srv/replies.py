@@ -17,19 +17,21 @@ from typing import Final, Self
 
 from srv.requests import Request
 
-WRITE_SECONDS_MAX: Final = 60
-"""For a whole answer: on a loopback even the largest takes a second; who is slower keeps memory that others wait for."""
-
-STALL_SECONDS_MAX: Final = 10
-"""Without another byte taken: whoever takes none for so long has stopped reading."""
-
 WRITE_BYTES: Final = 2 * 2**20
 """Written in one go, before others get a turn: few calls for a large answer, a millisecond at most each."""
 
 JOIN_BYTES_MAX: Final = 64 * 2**10
 """Answers up to this size leave in one piece with their head."""
 
-_ALWAYS: Final = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+JSON: Final = b"application/json"
+
+_ALWAYS: Final = (
+    b"Cache-Control: no-store\r\n"
+    b"X-Content-Type-Options: nosniff\r\n"
+    # Whoever opens an answer as a page, or puts it into one of another origin, gets nothing to run and nothing to read.
+    b"Cross-Origin-Resource-Policy: same-origin\r\n"
+    b"Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+)
 
 
 async def reply(
@@ -39,6 +41,7 @@ async def reply(
     size_bytes: int = 0,
     *,
     headers: bytes = b"",
+    content_type: bytes = JSON,
     keep_alive: bool = True,
 ) -> bool:
     """Answer a request; returns whether the connection stays open.
@@ -46,9 +49,10 @@ async def reply(
     Args:
         request: the request.
         status: the HTTP status.
-        pieces: the body, JSON, in pieces of any size.
+        pieces: the body in pieces of any size.
         size_bytes: their size together.
         headers: further header lines, each ended by CR LF.
+        content_type: of the body.
         keep_alive: whether the connection may stay open. It does not where the caller says so, or has not sent all of its body.
 
     Raises:
@@ -56,14 +60,14 @@ async def reply(
     """
     keep_alive = keep_alive and request.keeps_alive and request.body.is_eof()
     transport = request.transport
-    text = head(status, size_bytes, headers, keep_alive=keep_alive)
+    text = head(status, size_bytes, headers, content_type=content_type, keep_alive=keep_alive)
     request.is_answered = True
     if request.method == "HEAD":
         transport.write(text)
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
         if request.connection.writing_paused:
-            with _Patience(transport):
+            with _Patience(request):
                 await request.connection.drain()
     else:
         transport.write(text)
@@ -71,11 +75,13 @@ async def reply(
     return keep_alive
 
 
-def head(status: HTTPStatus, size_bytes: int, headers: bytes = b"", *, keep_alive: bool) -> bytes:
+def head(
+    status: HTTPStatus, size_bytes: int, headers: bytes = b"", *, content_type: bytes = JSON, keep_alive: bool
+) -> bytes:
     """Write status line and headers."""
     size = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Length: %d\r\n" % size_bytes
     connection = b"" if keep_alive else b"Connection: close\r\n"
-    return b"".join((_opening(status), _date(int(time.time())), size, headers, connection, b"\r\n"))
+    return b"".join((_opening(status, content_type), _date(int(time.time())), size, headers, connection, b"\r\n"))
 
 
 def json_body(facts: object) -> bytes:
@@ -84,9 +90,9 @@ def json_body(facts: object) -> bytes:
 
 
 @lru_cache
-def _opening(status: HTTPStatus) -> bytes:
-    content_type = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Type: application/json\r\n"
-    return f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + content_type + _ALWAYS
+def _opening(status: HTTPStatus, content_type: bytes) -> bytes:
+    kind = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Type: %b\r\n" % content_type
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + kind + _ALWAYS
 
 
 @lru_cache(maxsize=1)
@@ -95,7 +101,7 @@ def _date(second: int) -> bytes:
 
 
 async def _write_all(request: Request, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
-    with _Patience(transport) as patience:
+    with _Patience(request) as patience:
         for portion in _portions(pieces):
             if transport.is_closing():
                 raise ConnectionResetError("the caller has gone")
@@ -129,11 +135,12 @@ class _Patience:
         written_bytes: how much of the answer was handed to the transport.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, request: Request) -> None:
         """Begin with what was handed over before."""
-        self._transport = transport
+        self._transport = request.transport
         self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + WRITE_SECONDS_MAX
+        self._silence_seconds = request.connection.bounds.silence_seconds_max
+        self._deadline = self._loop.time() + request.connection.bounds.answer_seconds_max
         self.written_bytes = 0
 
     def __enter__(self) -> Self:
@@ -147,7 +154,7 @@ class _Patience:
 
     def _watch(self) -> None:
         self._taken_bytes = self._taken()
-        self._timer = self._loop.call_at(min(self._deadline, self._loop.time() + STALL_SECONDS_MAX), self._look)
+        self._timer = self._loop.call_at(min(self._deadline, self._loop.time() + self._silence_seconds), self._look)
 
     def _look(self) -> None:
         if self._taken() == self._taken_bytes or self._loop.time() >= self._deadline:

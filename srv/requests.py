@@ -14,7 +14,7 @@ from aiohttp.http import HttpVersion10, RawRequestMessage
 from aiohttp.streams import StreamReader
 
 if TYPE_CHECKING:
-    from srv.connections import Connection
+    from srv.connection import Connection
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
 import structlog
 
@@ -12,13 +13,16 @@ from srv.config import Settings, unknown_variables
 from srv.exits import Exit, StartFailedError
 from srv.logs import configure_logs
 
+_TOKEN_VARIABLES: Final = ("ZONEKEEPER_TOKEN", "ZONEKEEPER_READ_TOKEN")
+
 _log = structlog.get_logger()
 
 
 def serve(_options: argparse.Namespace, settings: Settings) -> int:
     """Run the daemon until it is told to stop."""
-    # Whoever we start, such as the reader of a large snapshot, must not inherit the token.
-    os.environ.pop("ZONEKEEPER_TOKEN", None)
+    # Whoever we start, such as the reader of a large snapshot, must not inherit a token.
+    for name in _TOKEN_VARIABLES:
+        os.environ.pop(name, None)
     configure_logs(settings.log_format, settings.log_level)
     for name in unknown_variables(app.SETTINGS, os.environ):
         _log.warning("unknown_setting", variable=name)

@@ -92,6 +92,17 @@ class OffsetMismatchError(StoreError):
         super().__init__(f"expect_offset is {expected}, but the output has {size_bytes} bytes", size_bytes=size_bytes)
 
 
+class ReadOnlyError(StoreError):
+    """The caller has shown a token that only reads. Nothing is written."""
+
+    word = "READ_ONLY"
+    hint = "Show the other token, the one in auth.token or of the parent process, to change anything."
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the token shown may only read; nothing was written")
+
+
 class ZoneNotFoundError(StoreError):
     """There is no such archive."""
 

@@ -69,21 +69,39 @@ class Limits:
         body_bytes_max: one request body; a snapshot may double when escaped as a JSON string.
         append_bytes_max: all texts of one append call; keeps one commit short.
         append_lines_max: texts in one append call.
+        line_bytes_max: one line of an append; a page must hold at least one, whole.
         batch_members_max: members of one JSON-RPC batch.
         answer_memory_bytes_max: large answers in memory together, from the reading on until they have left; more wait.
         batch_answer_bytes_max: answers to one batch together; members beyond it are refused. One read alone is not bounded.
         json_nesting_max: depth of arrays and objects in a request; ours need five.
         queue_changes_max: changes waiting for the writer; more are OVERLOADED.
         queue_bytes_max: bytes waiting for the writer.
+        connections_max: connections at once; a dozen panes need a dozen, and open files and read buffers stay finite.
+        requests_per_connection_max: requests after which a connection is closed, so that none holds its place for ever.
+        head_seconds_max: seconds until the first whole request head of a connection: whoever connects has something to say.
+        idle_seconds_max: seconds until the next request head of a connection; longer than clients keep theirs in a pool.
+        body_memory_bytes_max: request bodies of more than 256 KiB in memory together; more are OVERLOADED.
+        body_seconds_max: seconds for a whole body; on a loopback even the largest takes one.
+        answer_seconds_max: seconds for a whole answer to be taken; who is slower keeps memory that others wait for.
+        silence_seconds_max: seconds without another byte of a body sent, or of an answer taken: who is silent has stopped.
     """
 
     snapshot_bytes_max: int = 64 * MIB
     body_bytes_max: int = 128 * MIB
     append_bytes_max: int = 8 * MIB
     append_lines_max: int = 10_000
+    line_bytes_max: int = 8 * MIB
     batch_members_max: int = 1_000
     answer_memory_bytes_max: int = 512 * MIB
     batch_answer_bytes_max: int = 256 * MIB
     json_nesting_max: int = 128
     queue_changes_max: int = 10_000
     queue_bytes_max: int = 256 * MIB
+    connections_max: int = 1_000
+    requests_per_connection_max: int = 100_000
+    head_seconds_max: int = 10
+    idle_seconds_max: int = 75
+    body_memory_bytes_max: int = 512 * MIB
+    body_seconds_max: int = 60
+    answer_seconds_max: int = 60
+    silence_seconds_max: int = 10

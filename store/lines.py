@@ -47,6 +47,11 @@ def split_lines(data: bytes) -> list[bytes]:
     return lines
 
 
+def longest_line_bytes(data: bytes) -> int:
+    r"""Return the size of the longest line of `data`, blank ones included, without its `\n`."""
+    return max(map(len, data.split(b"\n")))
+
+
 def line_text(line: bytes) -> str:
     """Return a line as text. Output from old data may hold invalid UTF-8: each bad sequence becomes U+FFFD."""
     return line.decode("utf-8", "replace")

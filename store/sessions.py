@@ -16,7 +16,7 @@ from store import limits
 from store.engine import AppendOutput, ArchiveSession, Engine, Result, WriteState
 from store.errors import InvalidParamsError, StaleSessionError, TooLargeError, ZoneNotFoundError
 from store.limits import Limits
-from store.lines import joined
+from store.lines import joined, longest_line_bytes
 from store.previews import Preview
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written
 from store.writer import Writer
@@ -115,7 +115,7 @@ class Sessions:
         Raises:
             InvalidParamsError: no lines.
             OffsetMismatchError: the output has another size.
-            TooLargeError: over `append_bytes_max` or `append_lines_max`.
+            TooLargeError: over `append_bytes_max`, `append_lines_max` or `line_bytes_max`.
         """
         zone = validate_and_current(definition_id)
         if not lines:
@@ -123,6 +123,8 @@ class Sessions:
         _check_limit("append_lines_max", self._limits.append_lines_max, len(lines))
         text = joined(lines)
         _check_limit("append_bytes_max", self._limits.append_bytes_max, len(text))
+        if len(text) > self._limits.line_bytes_max:
+            _check_limit("line_bytes_max", self._limits.line_bytes_max, longest_line_bytes(text))
         change = AppendOutput(zone, text, self._now_ms(), session_id, expect_offset)
         return _given(await self._writer.submit(change), Appended)
 

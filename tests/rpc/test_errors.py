@@ -26,6 +26,7 @@ EVERY_ERROR = [
     (errors.OverloadedError(), -32017),
     (errors.ShuttingDownError(), -32018),
     (errors.StorageDamagedError("x"), -32019),
+    (errors.ReadOnlyError(), -32020),
 ]
 
 

@@ -18,11 +18,10 @@ from srv.config import (
     WrongSettingError,
     limit_settings,
     markdown_table,
-    parse_size,
     resolve,
-    size_text,
     unknown_variables,
 )
+from srv.setting_values import parse_size, size_text
 from store.limits import Limits
 from tests.srv.daemon import ROOT
 

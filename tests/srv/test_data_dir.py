@@ -48,13 +48,15 @@ def test_files_of_another_are_left_alone(data_dir: Path) -> None:
     holder, other = DataDir(data_dir), DataDir(data_dir)
     holder.lock()
     with holder:
-        holder.new_token(None)
+        holder.new_tokens(None, None)
         holder.write_run_file({})
         other.remove_run_files()
         assert holder.token_file.exists()
+        assert holder.read_token_file.exists()
         assert holder.run_file.exists()
         holder.remove_run_files()
         assert not holder.token_file.exists()
+        assert not holder.read_token_file.exists()
 
 
 async def test_directories_that_are_made_are_made_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +131,7 @@ def test_a_token_that_cannot_be_written_is_told_with_its_file(data_dir: Path, mo
     holder.lock()
     monkeypatch.setattr(os, "open", full)
     with holder, pytest.raises(DataDirError, match=r"auth\.token cannot be written: No space left"):
-        holder.new_token(None)
+        holder.new_tokens(None, None)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from srv import app, cli
-from srv.auth import HOST_COUNT, Door, hosts_of, is_same_user, url_of
+from srv.addresses import hosts_of, url_of
+from srv.auth import HOST_COUNT, Door, is_same_user
+from srv.tokens import Tokens
 from tests.srv.conftest import ORIGIN
 from tests.srv.daemon import WAIT_SECONDS, Daemon, read_response, rpc_body
 
@@ -198,7 +201,9 @@ def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(daemon: Daem
     assert (status, body) == (204, b"")
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     assert headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
-    assert headers["Access-Control-Allow-Headers"] == "authorization, content-type, x-authkey"
+    assert (
+        headers["Access-Control-Allow-Headers"] == "authorization, content-type, x-authkey, x-authnonce, x-request-id"
+    )
     assert headers["Access-Control-Allow-Private-Network"] == "true"
     assert headers["Vary"] == "Origin"
 
@@ -248,6 +253,47 @@ def test_the_other_end_s_user_is_known() -> None:
     with one, other:
         assert is_same_user(one, os.geteuid())
         assert not is_same_user(one, os.geteuid() + 1)
+
+
+def test_the_directory_of_the_unix_socket_is_made_private(data_dir: Path, tmp_path: Path) -> None:
+    """Where it is missing it is made, 0700, and the socket in it is 0600."""
+    path = tmp_path / "made" / "s.sock"
+    with Daemon.start(data_dir, "--unix-socket", str(path)):
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770])
+def test_a_directory_in_which_others_may_write_is_refused(data_dir: Path, tmp_path: Path, mode: int) -> None:
+    """Somebody else could put a socket of his own there first, and be told what is meant for us."""
+    directory = tmp_path / "open"
+    directory.mkdir()
+    directory.chmod(mode)
+    daemon = Daemon(data_dir, "--unix-socket", str(directory / "s.sock"))
+    assert daemon.wait() == 6
+    assert "chmod 700" in daemon.log()
+    assert list(directory.iterdir()) == []
+
+
+def test_a_directory_that_others_may_look_into_is_warned_of(data_dir: Path, tmp_path: Path) -> None:
+    """The socket's own mode keeps them out; the log says how to keep them out altogether."""
+    tmp_path.chmod(0o755)
+    with Daemon.start(data_dir, "--unix-socket", str(tmp_path / "s.sock")) as daemon:
+        daemon.wait_for_log("socket_directory_open")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/healthz", 200), ("/rpc", 405), ("/none", 404), ("/rpc?token=x", 405), ("*", 400)]
+)
+def test_every_answer_forbids_what_a_browser_could_make_of_it(daemon: Daemon, path: str, expected: int) -> None:
+    """Nothing is kept, guessed at, put into another page, or run."""
+    status, headers, _ = daemon.request("GET", path)
+    assert status == expected
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
 _CALL_AS_NOBODY = """
@@ -339,6 +385,6 @@ def test_ipv6_loopback_can_be_listened_on(data_dir: Path) -> None:
 
 def test_two_hosts_are_refused_by_the_door_itself() -> None:
     """Aiohttp refuses them before us today; the door does not rely on it."""
-    door = Door("sesame", (), frozenset({"localhost:1"}))
+    door = Door(Tokens("sesame"), (), frozenset({"localhost:1"}))
     headers = CIMultiDict([("Host", "localhost:1"), ("Host", "localhost:1")])
     assert door.refuse_stranger(CIMultiDictProxy(headers)) == HOST_COUNT

@@ -207,7 +207,7 @@ def test_connections_are_kept_and_pipelines_answered_in_order(daemon: Daemon) ->
             b"".join(daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body for body in request)
         )
         received = b""
-        while received.count(b"HTTP/1.1 200 OK") < 100 or not received.endswith(b"}"):
+        while received.count(b"HTTP/1.1 200 OK") < 100 or not received.endswith(b"}\n"):
             received += connection.recv(65_536)
     ids = [json.loads(part.partition(b"HTTP/1.1")[0])["id"] for part in received.split(b"\r\n\r\n")[1:]]
     assert ids == list(range(100))
