@@ -137,8 +137,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
         settings=_daemon_settings,
         exits=tuple(Exit),
         notes="ZONEKEEPER_TOKEN sets the token that callers must show. It is not an option, because others can read a command "
-        "line. Without it a new one is made at each start, and left in DIR/auth.token; beside it in DIR/auth.read.token one that "
-        "only reads, for debugging, which ZONEKEEPER_READ_TOKEN sets.",
+        "line. Without it a new one is made at each start, and left in DIR/auth.token; beside it in DIR/auth.read.token "
+        "one that only reads, for debugging, which ZONEKEEPER_READ_TOKEN sets.",
     ),
     Command(
         "daemon",

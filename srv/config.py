@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rpc.discovery import default_data_dir
-
 from srv.addresses import is_loopback
 from srv.setting_values import (
     one_of,

@@ -86,7 +86,7 @@ export class Zonekeeper {
    * Create or replace the snapshot, whole and atomically. Writing what is stored already changes neither revision
    * nor modts.
    * @throws ZonekeeperError: INVALID_PARAMS, SHUTTING_DOWN, INVALID_DEFINITION_ID, STORAGE_UNAVAILABLE,
-   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED, REVISION_MISMATCH
+   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED, READ_ONLY, REVISION_MISMATCH
    */
   writeState(params: WriteStateParams, options?: CallOptions): Promise<Written>;
 
@@ -95,7 +95,7 @@ export class Zonekeeper {
    * stored at expect_offset are the ones sent, the append succeeds as a duplicate. By position, line and lines
    * share one place: a string is line, an array lines.
    * @throws ZonekeeperError: INVALID_PARAMS, SHUTTING_DOWN, INVALID_DEFINITION_ID, STORAGE_UNAVAILABLE,
-   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED, OFFSET_MISMATCH
+   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED, READ_ONLY, OFFSET_MISMATCH
    */
   appendOutput(params: AppendOutputParams, options?: CallOptions): Promise<Appended>;
 
@@ -103,7 +103,7 @@ export class Zonekeeper {
    * Turn the current session into an archive. Nulls where there is nothing to archive. With the session_id of a
    * session that is archived already: that archive again.
    * @throws ZonekeeperError: INVALID_PARAMS, SHUTTING_DOWN, INVALID_DEFINITION_ID, STORAGE_UNAVAILABLE,
-   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED
+   * STORAGE_DAMAGED, TOO_LARGE, STALE_SESSION, STORAGE_FULL, OVERLOADED, READ_ONLY
    */
   archive(params: ArchiveParams, options?: CallOptions): Promise<Archived>;
 
@@ -495,6 +495,7 @@ export type ErrorWord =
   | "OVERLOADED"
   | "SHUTTING_DOWN"
   | "STORAGE_DAMAGED"
+  | "READ_ONLY"
   | "INTERNAL";
 
 /** What `error.data` holds, whatever the method. */
