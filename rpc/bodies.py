@@ -61,7 +61,7 @@ async def decode(body: bytes | bytearray, nesting_max: int, off_loop: OffLoop, *
 
     Raises:
         slices.ParseError: not JSON, or not Unicode.
-        TooLargeError: nested too deep.
+        TooLargeError: nested too deep, or of too many arrays and objects.
     """
     if len(body) > DIRECT_BYTES_MAX or numbers_as_sent:
         return await off_loop.run(_decode_patiently, body, nesting_max, numbers_as_sent)

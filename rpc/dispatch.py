@@ -35,6 +35,7 @@ from rpc.errors import (
 from rpc.failures import FailureLog
 from rpc.memory import LARGE_BATCHES, ROOM, AnswerMemory, BatchRoom, Room
 from rpc.methods import Method
+from rpc.schema import Sent
 from rpc.slices import LongText, Number, ParseError
 from store.errors import OverloadedError, StoreError, TooLargeError
 from store.limits import Limits
@@ -228,7 +229,8 @@ class Dispatcher:
             return _failed(id_json or _NULL, INVALID_REQUEST)
         if method not in self._callables:
             return _failed(id_json, METHOD_NOT_FOUND) if id_json else ()
-        result = await call(Request(method, params, id_json or NOID), NOCONTEXT, self._callables[method])
+        # As one argument: whatever number of them was sent, nothing is copied.
+        result = await call(Request(method, [params], id_json or NOID), NOCONTEXT, self._callables[method])
         if not id_json:
             return ()
         if isinstance(result, Left):
@@ -240,9 +242,9 @@ class Dispatcher:
         """Make a method what jsonrpcserver calls: it takes any parameters and never raises."""
         verb, off_loop, failures = method.call, self._off_loop, self._failures
 
-        async def answered(*by_position: Any, **by_name: Any) -> Result:
+        async def answered(sent: Sent) -> Result:
             try:
-                return Success(await encode(await verb(by_name or by_position), off_loop))
+                return Success(await encode(await verb(sent), off_loop))
             except StoreError as error:
                 failures.note(name, error)
                 failure = wire_error(error)

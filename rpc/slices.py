@@ -8,7 +8,9 @@ a placeholder string put in its place:
 - an array or object that outgrows a slice is decoded a run of members at a time.
 
 Placeholders begin with a random word that never leaves the process, so nothing a client sends can pass for one. Nothing here
-recurses, so no depth of nesting can exhaust the stack; `orjson` judges every slice, so what is JSON here is what is JSON to it.
+recurses, so no depth of nesting can exhaust the stack; `orjson` judges every slice, so what is JSON here is what is JSON to it,
+but for numbers: one beyond a double is kept as it is, one of more than `UNCUT_BYTES_MAX` refused (RFC 8259, section 9, leaves
+both to the reader).
 """
 
 from __future__ import annotations
@@ -22,14 +24,19 @@ from typing import Any, Final
 
 import orjson
 
+from store import limits
 from store.errors import TooLargeError
-from store.limits import KIB
+from store.limits import KIB, MIB
 
 WINDOW_BYTES: Final = 64 * KIB
 """What one step looks at: half a millisecond of work. At least 16: a surrogate pair as escapes has 12 bytes."""
 
 LEVELS_MAX: Final = 200_000
 """Deeper nesting is refused without a look at the rest, so that a body of brackets cannot fill the memory."""
+
+UNCUT_BYTES_MAX: Final = 1 * MIB
+"""Text without a comma to cut it at is refused beyond this: strings, arrays, objects and white space of a window's length being
+taken out of it, no JSON is left that has so much but a number."""
 
 SLICE_LEVELS: Final = 512
 """Levels given to `orjson` at once; it takes 1024."""
@@ -48,6 +55,7 @@ _TEXT: Final = re.compile(
     rb'[^"\\]*+(?:\\(?:[^u]|u(?![Dd][89ABab])....|u[Dd][89ABab]..\\u....)[^"\\]*+)*+',
     re.DOTALL,
 )
+_WHITE_SPACE: Final = b" \t\n\r"
 _CLOSERS: Final = {ord("["): b"]", ord("{"): b"}"}
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
@@ -116,7 +124,7 @@ def decode(
 
     Raises:
         ParseError: not JSON, or not Unicode.
-        TooLargeError: JSON, but nested too deep.
+        TooLargeError: JSON, but nested too deep; or of too many arrays and objects, whatever comes behind them.
     """
     return _Decoder(body, nesting_max, numbers_as_sent, window_bytes).run()
 
@@ -136,6 +144,7 @@ class _Decoder:
         self._text = bytearray()
         self._copied = 0
         self._frames: list[_Frame] = []
+        self._containers = 0
         self._too_deep = False
         self._taken_out: dict[str, Any] = {}
 
@@ -166,6 +175,7 @@ class _Decoder:
         return match.end() if match else position
 
     def _open(self, position: int) -> None:
+        self._count_container()
         frames = self._frames
         frames.append(_Frame(self._body[position], len(self._text) + position - self._copied))
         if len(frames) <= self._nesting_max:
@@ -177,13 +187,20 @@ class _Decoder:
                 raise ParseError
             raise TooLargeError("json_nesting_max", self._nesting_max)
 
+    def _count_container(self) -> None:
+        """Count an array, an object, or a number kept as its characters, which costs as much."""
+        self._containers += 1
+        if self._containers > limits.JSON_CONTAINERS_MAX:
+            raise TooLargeError("json_containers_max", limits.JSON_CONTAINERS_MAX)
+
     def _close(self, position: int) -> None:
-        """End an array or object. It stays text unless members were decoded before, or `orjson` could not take its depth."""
+        """End an array or object. It stays text where it fits a slice, and `orjson` can take its depth."""
         if not self._frames:
             raise ParseError
         level = len(self._frames)
         frame = self._frames.pop()
-        if frame.members is None and level % SLICE_LEVELS:
+        size_bytes = len(self._text) + position - self._copied - frame.start
+        if frame.members is None and size_bytes <= self._window_bytes and level % SLICE_LEVELS:
             return
         if frame.members is None:
             self._copy(position + 1)
@@ -200,13 +217,18 @@ class _Decoder:
 
     def _cut_slice(self, run_start: int, position: int) -> None:
         """Decode the members of the innermost array or object up to the last comma of this run, where they fill a slice."""
-        if not self._frames:
+        frame = self._frames[-1] if self._frames else None
+        uncut_bytes = len(self._text) + position - self._copied - (frame.slice_start if frame else 0)
+        if uncut_bytes <= self._window_bytes:
             return
-        frame = self._frames[-1]
-        if len(self._text) + position - self._copied - frame.slice_start <= self._window_bytes:
+        if position - run_start == self._window_bytes and not self._body[run_start:position].strip(_WHITE_SPACE):
+            self._copy(run_start + 1)  # one byte of it separates as well as all
+            self._copied = position
             return
-        cut = self._skip(_TO_LAST_COMMA, run_start, position)
-        if cut == run_start:
+        cut = self._skip(_TO_LAST_COMMA, run_start, position) if frame else run_start
+        if frame is None or cut == run_start:
+            if uncut_bytes > UNCUT_BYTES_MAX:
+                raise ParseError
             return
         self._copy(cut)
         self._decode_members(frame, self._text[frame.slice_start : -1])
@@ -326,6 +348,7 @@ class _Decoder:
         if not text.startswith(_WORD):
             return text
         if text.startswith(_NUMBER_WORD):
+            self._count_container()
             return Number(text[len(_NUMBER_WORD) :].encode())
         return self._taken_out.pop(text)
 

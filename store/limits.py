@@ -18,6 +18,10 @@ TIME_MS_MAX: Final = 2**53 - 1
 DEFINITION_ID_CHARACTERS_MAX: Final = 512
 """Ids are UUIDs or slugs; the bound keeps zone names and index keys small."""
 
+JSON_CONTAINERS_MAX: Final = 1_000_000
+"""Arrays and objects in one request; a full batch needs 3,000. Millions, which a body has room for, would fill the memory, and
+keep the garbage collector looking through them while everybody waits."""
+
 PART_BYTES: Final = 64 * KIB
 """The size parts are cut to: large enough for few rows, small enough that a small change writes little."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rpc.slices import LongText, Number, ParseError, decode
+from rpc import slices
+from rpc.slices import UNCUT_BYTES_MAX, LongText, Number, ParseError, decode
+from store import limits
 from store.errors import TooLargeError
 
 WINDOWS = st.sampled_from([16, 17, 19, 23, 32, 64, 1_024])
@@ -207,6 +210,71 @@ def test_nesting_is_counted_and_never_exhausts_the_stack(depth: int, opener: byt
         decode(body, depth - 1)
     with pytest.raises(ParseError):
         decode(body + closer, depth - 1)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        *(b"a", b"-", b",", b":", b'"', b'"a" ', b'"a":', b'"a":[]', b'"a":[1,2]', b"[]", b"{},[]", b"\xff", b"1 "),
+        *(b" ", b"\n", b" \t"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("start", "end"), [(b"", b"x"), (b"[1", b"x]"), (b'{"a":', b"x}"), (b"[[[1],", b"x]]]"), (b"[1,{", b"x")]
+)
+def test_no_step_is_long_whatever_rubbish_comes(
+    monkeypatch: pytest.MonkeyPatch, rubbish: bytes, start: bytes, end: bytes
+) -> None:
+    """Whoever looks at text holds up all others meanwhile, so none is looked at that is longer than JSON would have it."""
+    sizes = [0]
+
+    def loads(text: bytes) -> Any:
+        sizes.append(len(text))
+        return orjson.loads(text)
+
+    monkeypatch.setattr(slices, "orjson", SimpleNamespace(loads=loads, JSONDecodeError=orjson.JSONDecodeError))
+    monkeypatch.setattr(slices, "UNCUT_BYTES_MAX", 4_000)
+    monkeypatch.setattr(limits, "JSON_CONTAINERS_MAX", 1_000)
+    with pytest.raises((ParseError, TooLargeError)):
+        decode(start + rubbish * (100_000 // len(rubbish)) + end, 5, window_bytes=1_000)
+    assert max(sizes) < 4_000 + 4 * 1_000
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b"\n", b"\r", b" \t\r\n"])
+def test_white_space_of_any_length_is_white_space(monkeypatch: pytest.MonkeyPatch, blank: bytes) -> None:
+    """It separates, and is nothing else."""
+    monkeypatch.setattr(slices, "UNCUT_BYTES_MAX", 2_000)
+    for size in (1, 15, 16, 17, 50, 1_000):
+        space = blank * size
+        body = space.join([b"", b"[", b"1", b",", b'"a"', b",", b"{", b'"b"', b":", b"-2", b"}", b"]", b""])
+        assert decode(body, 5, window_bytes=16) == [1, "a", {"b": -2}]
+        for before in range(20):
+            body = b"[%b1%b2]" % (b" " * before, space)
+            assert outcome(lambda each: decode(each, 5, window_bytes=16), body) is ParseError
+
+
+def test_text_that_fills_slices_at_every_level_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is long without a comma is refused, not what is long only together with what is in it."""
+    monkeypatch.setattr(slices, "UNCUT_BYTES_MAX", 500)
+    body = b'{"%b": ' % (b"x" * 80) * 50 + b"1" + b" }" * 50
+    assert decode(body, 50, window_bytes=100) == orjson.loads(body)
+
+
+def test_a_number_may_have_many_digits_but_not_a_mebibyte_of_them() -> None:
+    """Nothing else in JSON has so much text without a comma."""
+    digits = b"1" * (UNCUT_BYTES_MAX - 10)
+    assert decode(b"[1, %b, 2]" % digits, 5) == [1, Number(digits), 2]
+    assert outcome(lambda each: decode(each, 5), b"[1, %b, 2]" % (digits * 2)) is ParseError
+
+
+@pytest.mark.parametrize("window_bytes", [16, 1_000])
+@pytest.mark.parametrize("container", [b"[]", b"{}", b'{"a":1}', b"1e400"])
+def test_containers_are_counted(monkeypatch: pytest.MonkeyPatch, container: bytes, window_bytes: int) -> None:
+    """So many arrays, objects and numbers beyond a double are let through, and no more."""
+    monkeypatch.setattr(limits, "JSON_CONTAINERS_MAX", 100)
+    assert len(decode(b"[%b]" % b", ".join([container] * 99), 5, window_bytes=window_bytes)) == 99
+    with pytest.raises(TooLargeError, match="json_containers_max"):
+        decode(b"[%b]" % b", ".join([container] * 101), 5, window_bytes=window_bytes)
 
 
 def test_a_bytearray_is_as_good_as_bytes() -> None:
