@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,6 +16,7 @@ from rpc.discovery import Address, Discovery
 from rpc.follow import follow
 from rpc.link import Link
 from rpc.retries import Pace
+from rpc.writes import Conditions, Writes
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Page, Written
 
 RETRY_SECONDS: Final = 30.0
@@ -60,6 +61,7 @@ class Client:
     def _speak_over(self, link: Link) -> None:
         self._link = link
         self._appends = Appends(link)
+        self._writes = Writes(link)
 
     @classmethod
     def find(
@@ -139,14 +141,31 @@ class Client:
             StaleSessionError: `session_id` is not that of the current session.
             RevisionMismatchError: another revision is stored.
         """
-        params = {
-            "definition_id": definition_id,
-            "content": content,
-            "session_id": session_id,
-            "expect_revision": expect_revision,
-            "covers_line": covers_line,
-        }
-        return await self._link.ask(records.WRITTEN, "agent:session:write_state", params)
+        conditions = Conditions(session_id, expect_revision, covers_line)
+        return await self._writes.write(definition_id, content, conditions)
+
+    async def put_state(
+        self,
+        definition_id: str,
+        chunks: bytes | AsyncIterable[bytes],
+        *,
+        session_id: str | None = None,
+        expect_revision: int | None = None,
+        covers_line: int | None = None,
+    ) -> Written:
+        """Create or replace the snapshot as `write_state` does, with its bytes streamed, as they are, to the daemon.
+
+        Args:
+            definition_id: the agent.
+            chunks: the whole snapshot in UTF-8. What comes in chunks is sent once: no failure is tried again once it was begun.
+            session_id: as in `write_state`, and so on.
+            expect_revision: as there.
+            covers_line: as there.
+
+        Raises as `write_state` does.
+        """
+        conditions = Conditions(session_id, expect_revision, covers_line)
+        return await self._writes.put(definition_id, chunks, conditions)
 
     async def append_output(
         self,

@@ -144,6 +144,14 @@ class TransportError(ConnectionError):
         self.data = data
 
 
+def error_told(failure: RpcError | TransportError) -> StoreError | RpcError | TransportError:
+    """Return the error of the store that an answer told of, over JSON-RPC or plain HTTP; the failure as it is where of none."""
+    if isinstance(failure, RpcError):
+        return store_error(failure.message, failure.data) or failure
+    data = dict(failure.data or {})
+    return store_error(str(data.pop("error", "")), data) or failure
+
+
 class UnreachableError(TransportError):
     """Nobody listens at the daemon's address. Nothing was sent."""
 

@@ -17,7 +17,7 @@ from rpc.errors import (
     RpcError,
     TransportError,
     UnreachableError,
-    store_error,
+    error_told,
 )
 from rpc.retries import Pace, Tries, says_try_again
 from rpc.transport import Transport, refusal
@@ -132,9 +132,9 @@ class Link:
                 await self._look_again(transport, failure, tries)
             except (RpcError, TransportError) as failure:
                 self._was_reached = True
-                error = store_error(str(failure), failure.data) or failure
+                error = error_told(failure)
                 if not says_try_again(error):
-                    raise error from failure
+                    raise error from (None if error is failure else failure)
                 await tries.pause(error)
             else:
                 self._was_reached = True

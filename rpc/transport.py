@@ -20,6 +20,7 @@ _SILENCE_SECONDS: Final = 300
 """How long the daemon may say nothing: a large change on a busy disk takes a while."""
 
 _JSON: Final = {"Content-Type": "application/json"}
+_GIVEN: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 _SHOWN_BYTES: Final = 200
 
 
@@ -59,7 +60,7 @@ class Transport:
             UnreachableError: nobody listens there; nothing was sent.
             ImpostorError: who listens there is not the daemon; nothing was sent.
             BrokenOffError: no answer came.
-            TransportError: the answer is not 200.
+            TransportError: the answer is neither 200 nor 206.
         """
         try:
             async with self._session.request(
@@ -78,7 +79,7 @@ class Transport:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise BrokenOffError(f"the daemon broke off, or did not answer: {reason}") from error
-        if status != HTTPStatus.OK:
+        if status not in _GIVEN:
             raise refusal(status, answer)
         return answer
 

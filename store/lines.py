@@ -64,3 +64,21 @@ def joined(texts: Sequence[str]) -> bytes:
         text = "".join(each if each.endswith("\n") else each + "\n" for each in texts)
         return text.encode()
     return (text + "\n").encode()
+
+
+def shift_of_duplicate(sent: bytes, stored: bytes, before: int) -> int | None:
+    r"""Tell whether an append of `sent` at some offset is stored there already.
+
+    Args:
+        sent: what was to be appended.
+        stored: what is stored from `before` bytes before the offset on.
+        before: 1, or 0 where the offset is 0.
+
+    Returns:
+        How far behind the offset it begins: 0, or 1 where an unterminated tail had to be closed with `\n` first. None where it
+        is not there.
+    """
+    if stored.startswith(sent, before):
+        return 0
+    closed = before and not stored.startswith(b"\n") and stored.startswith(b"\n" + sent, before)
+    return 1 if closed else None

@@ -17,6 +17,7 @@ from typing import Final
 from store import limits
 from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageDamagedError
+from store.lines import shift_of_duplicate
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
 from store.sqlite.kept import KeptSnapshots
@@ -306,10 +307,8 @@ class Changes:
         before = min(offset, 1)
         end = offset + len(sent) + 1
         stored = slice_of(self._connection, known.id, change.zone, OUTPUT_FILE, offset - before, end)
-        if stored.startswith(sent, before):
-            return offset
-        closed = before and not stored.startswith(b"\n") and stored.startswith(b"\n" + sent, before)
-        return offset + 1 if closed else None
+        shift = shift_of_duplicate(sent, stored, before)
+        return None if shift is None else offset + shift
 
     def _stored_parts(self, zone_id: int) -> Iterator[Part]:
         """Read the snapshot as it is stored, sound or not: what is not sound is told by a checksum that fits no part."""
