@@ -56,8 +56,15 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class _RunFile:
-    """What `run/srv.json` holds, as far as a client needs it."""
+class RunFile:
+    """What `run/srv.json` holds, as far as a client needs it.
+
+    Attributes:
+        url: of the TCP port, without a path.
+        unix_socket: path of the Unix socket, None where there is none.
+        token_file: path of the file that holds the token, None where a parent gave it.
+        tls_cert: path of the certificate where the port speaks TLS.
+    """
 
     url: str
     unix_socket: str | None
@@ -94,19 +101,26 @@ class Discovery:
             NoDaemonError: there is none.
             TransportError: there is one, and what it left cannot be read.
         """
+        facts = self.run_file()
+        try:
+            if facts.unix_socket is not None:
+                return Address(facts.url, self._token, facts.unix_socket)
+            return Address(facts.url, self._token or self._left_token(facts), certificate=_certificate(facts))
+        except ValueError as error:
+            raise TransportError(f"{self.data_dir / RUN_FILE} cannot be understood") from error
+
+    def run_file(self) -> RunFile:
+        """Read what the daemon left for its clients. Raises as `find` does."""
         path = self.data_dir / RUN_FILE
         text = _read(path)
         if text is None:
             raise NoDaemonError(self.data_dir)
         try:
-            facts = msgspec.json.decode(text, type=_RunFile)
-            if facts.unix_socket is not None:
-                return Address(facts.url, self._token, facts.unix_socket)
-            return Address(facts.url, self._token or self._left_token(facts), certificate=_certificate(facts))
+            return msgspec.json.decode(text, type=RunFile)
         except (msgspec.DecodeError, ValueError) as error:
             raise TransportError(f"{path} cannot be understood") from error
 
-    def _left_token(self, facts: _RunFile) -> str:
+    def _left_token(self, facts: RunFile) -> str:
         if facts.token_file is not None:
             token = _read(Path(facts.token_file))
             if token is not None:
@@ -127,7 +141,7 @@ def _named_data_dir() -> Path | None:
     return Path(named).expanduser().absolute() if named else None
 
 
-def _certificate(facts: _RunFile) -> str | None:
+def _certificate(facts: RunFile) -> str | None:
     """Read the daemon's own certificate, the first in its file: those behind it vouch for others as well."""
     if facts.tls_cert is None:
         return None

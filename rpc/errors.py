@@ -129,6 +129,10 @@ class RpcError(Exception):
         return isinstance(self.data, dict) and self.data.get("retry") is True
 
 
+CALL_ERRORS: Final = (StoreError, RpcError)
+"""What a caller of `rpc.client.Client` meets where the daemon answered with an error."""
+
+
 class TransportError(ConnectionError):
     """There was no JSON-RPC answer: the daemon cannot be reached, or its transport refused the request.
 

@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from srv.commands import COMMANDS, HELP_WIDTH, load
+from srv.command_table import COMMANDS
+from srv.commands import HELP_WIDTH, load
 from srv.config import WrongSettingError, resolve
 from srv.exits import Exit, StartFailedError, exit_codes_help
 from srv.version import VERSION
@@ -18,7 +19,8 @@ _ABOUT: Final = "Keeps the conversations of AI agents, durably, behind JSON-RPC.
 _EXAMPLE: Final = """\
 example:
   zonekeeper serve                # then, in another terminal
-  zonekeeper status"""
+  zonekeeper agents
+  zonekeeper output maks --tail 50 --follow"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 import shtab
 
 from srv.cli import parser_of
-from srv.commands import COMMANDS
+from srv.command_table import COMMANDS
 from srv.config import Settings
 from srv.exits import Exit
 from srv.output import write_out

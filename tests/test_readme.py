@@ -90,6 +90,7 @@ def in_this_place(command: str) -> str:
     stamps = " ".join(f"--old-file={sys.prefix}/{stamp}" for stamp in (".locked", ".installed"))
     command = re.sub(r"^make ", f"make VENV={sys.prefix} {stamps} ", command, flags=re.MULTILINE)
     command = re.sub(r"^\.venv/", f"{sys.prefix}/", command, flags=re.MULTILINE)
+    command = command.replace("$PWD/.venv/", f"{sys.prefix}/")
     return command.replace(*_ON_MACOS) if sys.platform == "darwin" else command
 
 
@@ -158,6 +159,27 @@ def test_the_other_commands_of_the_first_screen_run(home: Path, port: str) -> No
     planned = run(test.replace("make ", "make --dry-run "), home, port)[0][1]
     assert "-m pytest" in planned
     assert "version" in run(client, home, port)[0][1]
+
+
+def test_the_recipes_of_the_command_line_do_what_they_say(home: Path, port: str) -> None:
+    """Each prints what the next one needs, and leaves its files."""
+    (block,) = blocks("From the command line")
+    printed = run(block, home, port)[0][1]
+    lines = printed.splitlines()
+    assert lines[:3] == [
+        "appended 36 bytes; the output has 2 lines, 36 bytes",
+        '{"type": "user"}',
+        '{"type": "result"}',
+    ]
+    assert [re.sub(" of session .+", "", line) for line in lines[3:5]] == ["wrote 14 bytes; revision 1"] * 2
+    assert re.fullmatch("archived at [0-9]{13}", lines[5])
+    assert re.search(r"^mira +- +- +0 bytes +0 +1 +-$", printed, re.MULTILINE)
+    assert re.search(r"^[0-9]{13} +\d+ s +50 bytes +2$", printed, re.MULTILINE)
+    assert '{"nodes": []}' in lines
+    assert "printf 'X-AuthKey: %s\\n'" in printed
+    assert '"result":{"version"' in printed
+    assert (home / "mira.json").read_text(encoding="utf-8") == '{"nodes": []}\n'
+    assert (home / "mira.ndjson").read_text(encoding="utf-8") == '{"type": "user"}\n{"type": "result"}\n'
 
 
 @pytest.fixture
@@ -242,7 +264,14 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
     """Those of the container are run by test_dockerfile.py, all others here."""
     with_commands = {name for name in sections() if blocks(name)}
     assert with_commands == {
-        *("Zonekeeper", "In a container", "Coming from AgentMux", "Is everything in order?", "Backups"),
+        *(
+            "Zonekeeper",
+            "From the command line",
+            "In a container",
+            "Coming from AgentMux",
+            "Is everything in order?",
+            "Backups",
+        ),
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.srv.daemon import Daemon
+from tests.srv.command_line import CommandLine
+from tests.srv.daemon import Daemon, environment_with
 
 ORIGIN = "http://localhost:5173"
 
@@ -25,3 +27,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def data_dir(tmp_path: Path) -> Path:
     """Name a data directory that is not there yet."""
     return tmp_path / "data"
+
+
+@pytest.fixture
+def zonekeeper(daemon: Daemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Return what runs commands against the daemon of all tests, without the settings of whoever runs these."""
+    for name in os.environ.keys() - environment_with().keys():
+        monkeypatch.delenv(name)
+    return CommandLine(daemon, capsys)

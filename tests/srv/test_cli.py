@@ -16,7 +16,8 @@ import pytest
 
 from rpc.client import Client
 from srv.cli import main
-from srv.commands import COMMANDS, Command, load
+from srv.command_table import COMMANDS
+from srv.commands import Command, load
 from srv.version import VERSION
 from tests.legacy_dirs import populate
 from tests.srv.daemon import ROOT, Daemon, environment_with
