@@ -29,7 +29,7 @@ from migrations.runner import plan_migrations, run_migrations
 from rpc.dispatch import Dispatcher
 from rpc.methods import method_table, reading, refusing
 from rpc.openrpc import encoded
-from srv.announce import MigrationTicker, say
+from srv.announce import Announcer, MigrationTicker
 from srv.bounds import Bounds
 from srv.config import PROCESS_SETTINGS, Settings, limit_settings
 from srv.data_dir import STORE_FILE, DataDir, DataDirError, DataDirInUseError, make_directory
@@ -39,6 +39,7 @@ from srv.health import Health
 from srv.http import Dispatchers, HttpService
 from srv.listen import CannotListenError
 from srv.stopping import Stop
+from srv.supervisor import Supervisor
 from srv.version import VERSION
 from store.engine import Engine
 from store.errors import (
@@ -234,7 +235,9 @@ class Daemon:
         self._limits = Limits(**settings.limits)
         self._data_dir = DataDir(settings.data_dir)
         self._entrances = Entrances(settings, self._limits.head_seconds_max)
-        self._stop = Stop(self._clean_up)
+        self._supervisor = Supervisor(os.environ)
+        self._announcer = Announcer(self._supervisor)
+        self._stop = Stop(self._announcer.stopping, self._clean_up)
 
     async def run(self) -> None:
         """Start, serve until asked to stop, and stop. Raises as `serve` does."""
@@ -242,6 +245,7 @@ class Daemon:
         self._stop.listen(exit_with_parent=self._settings.exit_with_parent)
         _log.info("starting", version=VERSION, pid=os.getpid(), data_dir=str(self._settings.data_dir))
         try:
+            self._entrances.inherit(os.environ)
             self._data_dir.lock()
             with self._data_dir:
                 try:
@@ -258,10 +262,11 @@ class Daemon:
             _log.info("migration_interrupted", hint="the next start goes on where this one stopped")
         finally:
             self._stop.listen_no_more()
+            self._supervisor.close()
         _log.info("stopped")
 
     async def _run_locked(self) -> None:
-        with MigrationTicker(BLOCK_ZONES_V1) as ticker:
+        with MigrationTicker(BLOCK_ZONES_V1, self._announcer.migrating) as ticker:
             engine = await open_store(self._data_dir.path)
             try:
                 reports = await migrate(self._data_dir.path, engine, progress=ticker.progress, stop=self._stop.is_asked)
@@ -325,7 +330,7 @@ class Daemon:
             "tls_cert": None if settings.tls_cert is None else str(settings.tls_cert),
         }
         self._data_dir.write_run_file(facts | for_clients)
-        say("listening", **facts)
+        self._announcer.listening(facts)
         _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"])
 
     def _clean_up(self) -> None:

@@ -141,6 +141,23 @@ COMMANDS: Final[tuple[Command, ...]] = (
         (*CLIENT_EXITS, Exit.STORE_REFUSED),
     ),
     Command(
+        "daemon",
+        "systemd",
+        "print the unit that runs the daemon under systemd",
+        "Print the unit that runs the daemon under systemd, for yourself or for the whole system. It names this command and "
+        "the data directory, and needs no editing.",
+        "srv.systemd_command:systemd",
+        "zonekeeper systemd > ~/.config/systemd/user/zonekeeper.service",
+        (
+            _flag(
+                "--system",
+                "for the system: run as the owner of DIR, or without --data-dir as a user of its own, in /var/lib/zonekeeper",
+            ),
+            _flag("--socket", "print the unit of the sockets instead: the first caller starts the daemon"),
+        ),
+        lambda: _DATA_DIR,
+    ),
+    Command(
         "sessions",
         "agents",
         "list the agents that have a session, current or archived",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from srv.addresses import hosts_of, url_of
 from srv.auth import Door
 from srv.config import Settings
 from srv.http import HttpService
-from srv.listen import BACKLOG, UnixListener, listen_tcp, tls_context
+from srv.inherited import InheritedUnix, take_inherited
+from srv.listen import BACKLOG, KEEP_FILE, UnixListener, listen_tcp, tls_context
 from srv.tokens import Tokens
 
 ACCEPT_TURNS_MAX: Final = 100
@@ -27,8 +29,16 @@ class Entrances:
         self._handshake_seconds_max = handshake_seconds_max
         self._scheme = "http" if settings.tls_cert is None else "https"
         self._tcp: socket.socket | None = None
-        self._unix: UnixListener | None = None
+        self._unix: UnixListener | InheritedUnix | None = None
         self._listeners: list[asyncio.Server] = []
+
+    def inherit(self, environment: MutableMapping[str, str]) -> None:
+        """Take over the sockets that were opened for us: each takes the place of the one that the settings name.
+
+        Raises:
+            CannotListenError: one of them breaks a rule.
+        """
+        self._tcp, self._unix = take_inherited(environment, self._settings.host)
 
     def bind(self) -> None:
         """Take the port and the path, so that whoever comes waits until `open`.
@@ -36,8 +46,9 @@ class Entrances:
         Raises:
             CannotListenError: one of them cannot be listened on.
         """
-        self._tcp = listen_tcp(self._settings.host, self._settings.port)
-        if self._settings.unix_socket is not None:
+        if self._tcp is None:
+            self._tcp = listen_tcp(self._settings.host, self._settings.port)
+        if self._unix is None and self._settings.unix_socket is not None:
             self._unix = UnixListener(self._settings.unix_socket)
 
     async def open(self, service: HttpService, tokens: Tokens) -> None:
@@ -50,7 +61,7 @@ class Entrances:
         loop = asyncio.get_running_loop()
         if self._tcp is not None:
             tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-            hosts = hosts_of(settings.host, self._port, settings.allow_host, scheme=self._scheme)
+            hosts = hosts_of(*self._address, settings.allow_host, scheme=self._scheme)
             door = Door(tokens, settings.allow_origin, hosts)
             patience = self._handshake_seconds_max if tls else None
             self._listeners.append(
@@ -61,14 +72,16 @@ class Entrances:
         if self._unix is not None:
             door = Door(tokens, settings.allow_origin, None)
             self._listeners.append(
-                await loop.create_unix_server(service.listener(door), sock=self._unix.socket, backlog=BACKLOG)
+                await loop.create_unix_server(
+                    service.listener(door), sock=self._unix.socket, backlog=BACKLOG, **KEEP_FILE
+                )
             )
 
     @property
     def facts(self) -> dict[str, Any]:
         """Where they are, for clients: `url` and `unix_socket`."""
         return {
-            "url": url_of(self._settings.host, self._port, scheme=self._scheme),
+            "url": url_of(*self._address, scheme=self._scheme),
             "unix_socket": None if self._unix is None else str(self._unix.path),
         }
 
@@ -94,5 +107,9 @@ class Entrances:
             self._unix.remove()
 
     @property
-    def _port(self) -> int:
-        return int(self._tcp.getsockname()[1]) if self._tcp is not None else self._settings.port
+    def _address(self) -> tuple[str, int]:
+        """Address and port that we listen on, or are to."""
+        if self._tcp is None:
+            return self._settings.host, self._settings.port
+        host, port, *_ = self._tcp.getsockname()
+        return host, port

@@ -8,8 +8,9 @@ import os
 import socket
 import ssl
 import stat
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -18,8 +19,13 @@ from srv.data_dir import make_directory
 BACKLOG: Final = 512
 """Connections that wait to be accepted: more than all clients of a busy front end that start at once."""
 
+KEEP_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""A Unix socket's file is removed by whoever made it; from Python 3.13 on the event loop would do that, whosever it is."""
+
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+"""What a mode gives to whoever is not the owner."""
+
 _PRIVATE_UMASK: Final = 0o177
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 _log = structlog.get_logger()
@@ -91,7 +97,7 @@ class UnixListener:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             make_directory(path.parent)
-            _check_private(path.parent)
+            check_private(path.parent)
             _make_room(path)
             umask = os.umask(_PRIVATE_UMASK)
             try:
@@ -115,15 +121,20 @@ class UnixListener:
                 self.path.unlink()
 
 
-def _check_private(directory: Path) -> None:
-    """Refuse a directory in which others could put a socket of their own in our place, to be told what is meant for us."""
+def check_private(directory: Path) -> None:
+    """Refuse a directory in which others could put a socket of their own in our place, to be told what is meant for us.
+
+    Raises:
+        CannotListenError: others can write there, or it is theirs.
+        OSError: it is not there.
+    """
     found = directory.stat()
     if found.st_mode & _OTHERS_WRITE or found.st_uid not in {0, os.geteuid()}:
         raise CannotListenError(
             f"{directory} is open to others, who could put another socket there; choose a directory of your own, "
             f"or close this one: chmod 700 {directory}"
         )
-    if found.st_mode & _OTHERS:
+    if found.st_mode & OTHERS:
         _log.warning("socket_directory_open", path=str(directory), hint="chmod 700 keeps others out of it altogether")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
+import stat
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -16,10 +16,12 @@ from typing import Final
 
 import structlog
 
-from srv.exits import Exit
+from srv.exits import Exit, StartFailedError
 
 STOP_SECONDS_MAX: Final = 4.5
 """After this the process ends, whatever it still waits for: half a second short of what DESIGN.md section 5 promises."""
+
+_STANDARD_INPUT: Final = 0
 
 _log = structlog.get_logger()
 
@@ -27,8 +29,9 @@ _log = structlog.get_logger()
 class Stop:
     """Tells the event loop, and threads, that it is time to stop."""
 
-    def __init__(self, clean_up: Callable[[], None]) -> None:
-        """Keep what must be done even by a process that ends at once: quick, and without the event loop."""
+    def __init__(self, announce: Callable[[str], None], clean_up: Callable[[], None]) -> None:
+        """Keep whom to tell the reason, and what must be done even by a process that ends at once: quick, without the loop."""
+        self._announce = announce
         self._clean_up = clean_up
         self._signals: list[signal.Signals] = []
         self._asked = asyncio.Event()
@@ -38,7 +41,12 @@ class Stop:
         """Heed signals from now on, and the end of standard input if that is asked for.
 
         The handlers are the process's, not the loop's: those go with the loop, and a signal that came later would kill.
+
+        Raises:
+            StartFailedError: standard input is nothing whose end would tell of a parent.
         """
+        if exit_with_parent:
+            _check_standard_input()
         self._signals = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it so that we live on
             self._signals.append(signal.SIGHUP)
@@ -61,6 +69,7 @@ class Stop:
             self._end(f"{reason} again")
             return
         _log.info("stopping", reason=reason)
+        self._announce(reason)
         self._asked.set()
         watch = threading.Timer(STOP_SECONDS_MAX, self._end, ["time is over"])
         watch.daemon = True
@@ -80,7 +89,7 @@ class Stop:
     def _await_parent(self) -> None:
         """Read standard input to its end; what stands in it means nothing."""
         try:
-            while sys.stdin is not None and os.read(sys.stdin.fileno(), 65_536):
+            while os.read(_STANDARD_INPUT, 65_536):
                 pass
         except OSError:
             pass  # a standard input that cannot be read has no parent at its other end
@@ -95,3 +104,17 @@ class Stop:
         _log.warning("stopped_at_once", reason=reason)
         self._clean_up()
         os._exit(Exit.STOPPED)
+
+
+def _check_standard_input() -> None:
+    """Refuse what ends at once, as /dev/null does, or may suspend us when it is read, as a terminal does in the background."""
+    mode = os.fstat(_STANDARD_INPUT).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return
+    kind = (
+        "a file" if stat.S_ISREG(mode) else "a terminal" if os.isatty(_STANDARD_INPUT) else "a device such as /dev/null"
+    )
+    raise StartFailedError(
+        Exit.WRONG_USAGE,
+        f"--exit-with-parent needs a pipe as standard input, whose other end the parent holds open; it is {kind}",
+    )

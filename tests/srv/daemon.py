@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -45,23 +46,29 @@ class Daemon:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """Start it on a free port, without waiting for anything."""
+        """Start it on a free port, without waiting for anything; `sockets` are handed over to it (srv/inherited.py)."""
         self.data_dir = data_dir
         self.said: list[dict[str, Any]] = []
         self.ready: dict[str, Any] = {}
         self.token = (environment or {}).get("ZONEKEEPER_TOKEN", "")
         self._log: list[str] = []
         self._log_grew = threading.Condition()
+        command = [sys.executable, "-m", "srv", "serve", "--data-dir", str(data_dir), "--port", "0", *arguments]
+        handles = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, 100) for each in sockets]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "srv", "serve", "--data-dir", str(data_dir), "--port", "0", *arguments],
+            _handing_over(handles, command) if handles else command,
             cwd=ROOT,
             env=environment_with(environment),
+            pass_fds=handles,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,  # `select` sees what the pipe holds, not what a buffer would have taken out of it
         )
+        for handle in handles:
+            os.close(handle)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
@@ -72,9 +79,10 @@ class Daemon:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
+        sockets: Sequence[socket.socket] = (),
     ) -> Self:
         """Start it and wait until it listens."""
-        daemon = cls(data_dir, *arguments, environment=environment, stdin=stdin)
+        daemon = cls(data_dir, *arguments, environment=environment, stdin=stdin, sockets=sockets)
         try:
             while daemon.next_line()["event"] != "listening":
                 pass
@@ -205,6 +213,13 @@ class Daemon:
                 self._log.append(line.decode())
                 self._log_grew.notify_all()
         pipe.close()
+
+
+def _handing_over(handles: Sequence[int], command: Sequence[str]) -> list[str]:
+    """Have a command started with these handles from 3 on, and told so: it keeps the number of the shell's process."""
+    moves = " ".join(f"{place}<&{handle} {handle}<&-" for place, handle in enumerate(handles, 3))
+    script = f'LISTEN_FDS=${{LISTEN_FDS-{len(handles)}}} LISTEN_PID=${{LISTEN_PID-$$}} exec "$@" {moves}'
+    return ["bash", "-c", script, "bash", *command]
 
 
 def rpc_body(method: str, request_id: int = 1, **params: Any) -> bytes:

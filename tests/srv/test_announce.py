@@ -12,7 +12,8 @@ import pytest
 
 from migrations.records import Progress
 from srv import announce
-from srv.announce import MigrationTicker, say
+from srv.announce import Announcer, MigrationTicker, say
+from srv.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_migration_that_says_nothing_is_heard_of_all_the_same(
     """Lines come at short intervals, whether or not there is progress, and without the event loop's help."""
     assert announce.TICK_SECONDS <= 0.5
     monkeypatch.setattr(announce, "TICK_SECONDS", 0.001)
-    with MigrationTicker("first") as ticker:
+    with MigrationTicker("first", Announcer(Supervisor({})).migrating) as ticker:
         quiet = [json.loads(parent.readline()) for _ in range(3)]
         ticker.progress(Progress("second", 3, 10))
         while (line := json.loads(parent.readline())) == quiet[0]:
@@ -77,7 +78,7 @@ def test_a_migration_with_something_to_do_is_announced_at_once(
     parent: IO[bytes], standard_output: tuple[IO[bytes], IO[str]]
 ) -> None:
     """A parent hears of it even if all is over before the first interval; a start without old data says nothing."""
-    with MigrationTicker("first") as ticker:
+    with MigrationTicker("first", Announcer(Supervisor({})).migrating) as ticker:
         ticker.progress(Progress("first", 0, 0))
         ticker.progress(Progress("second", 0, 7))
         ticker.progress(Progress("second", 1, 7))
