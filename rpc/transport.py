@@ -14,11 +14,14 @@ from yarl import URL
 
 from rpc.discovery import Address
 from rpc.errors import BrokenOffError, ImpostorError, TransportError, UnreachableError
+from rpc.proof import is_provable
+from rpc.proving import NotHandedOutError, ProvingConnector
 
 _CONNECT_SECONDS: Final = 10
 _SILENCE_SECONDS: Final = 300
 """How long the daemon may say nothing: a large change on a busy disk takes a while."""
 
+_LOCALHOST: Final = "localhost"
 _JSON: Final = {"Content-Type": "application/json"}
 _GIVEN: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 _SHOWN_BYTES: Final = 200
@@ -29,6 +32,11 @@ class Transport:
 
     def __init__(self, address: Address) -> None:
         self._url = URL(address.url).origin()
+        self._server_hostname = None
+        if self._url.host == _LOCALHOST and address.unix_socket is None:
+            # One address, the daemon's: at another of its name somebody else may listen, and ask the daemon for the proof.
+            self._server_hostname = _LOCALHOST if self._url.scheme == "https" else None
+            self._url = self._url.with_host("127.0.0.1")
         self._headers = {} if address.token is None else {"Authorization": f"Bearer {address.token}"}
         # The environment's proxies are not for a daemon on this machine.
         self._session = aiohttp.ClientSession(
@@ -70,8 +78,11 @@ class Transport:
                 data=body,
                 headers={**self._headers, **(headers or {})},
                 allow_redirects=False,
+                server_hostname=self._server_hostname,
             ) as response:
                 status, answer = response.status, await response.read()
+        except NotHandedOutError as error:
+            raise error.reason from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise ImpostorError(f"who listens at {self._url} has a certificate that is not to be trusted") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -101,7 +112,10 @@ def refusal(status: int, answer: bytes) -> TransportError:
 def _connector(address: Address) -> aiohttp.BaseConnector:
     if address.unix_socket is not None:
         return aiohttp.UnixConnector(str(address.unix_socket), limit=0)
-    return aiohttp.TCPConnector(limit=0, ssl=_trust(address) or True)
+    trust = _trust(address) or True
+    if address.token is None or not is_provable(address.token):
+        return aiohttp.TCPConnector(limit=0, ssl=trust)
+    return ProvingConnector(address.token, limit=0, ssl=trust)
 
 
 def _trust(address: Address) -> ssl.SSLContext | None:

@@ -5,9 +5,7 @@ The order is such that nothing leaks: a wrong Host learns nothing, then a foreig
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
 import socket
 import struct
 from collections.abc import Iterable
@@ -18,18 +16,14 @@ from typing import Final
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy, istr
 
+from rpc.proof import NONCE_HEADER, is_nonce, is_provable, proof_of
 from srv.tokens import Tokens
 
 X_AUTH_KEY: Final = istr("X-AuthKey")
-X_AUTH_NONCE: Final = istr("X-AuthNonce")
+X_AUTH_NONCE: Final = istr(NONCE_HEADER)
 RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
 
-PROOF_TOKEN_CHARACTERS_MIN: Final = 22
-"""128 bits in Base64: for a shorter token, which only a parent can have set, a proof could be tried against a dictionary."""
-
 _BEARER: Final = b"bearer "
-_NONCE: Final = re.compile(r"[0-9A-Fa-f]{32,128}")
-_PROOF_PURPOSE: Final = b"zonekeeper-proof-1"
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -105,6 +99,7 @@ class Door:
         self._tokens = [(tokens.full.encode(), FULL)]
         if tokens.read_only is not None:
             self._tokens.append((tokens.read_only.encode(), READ_ONLY))
+        self._provable = [token for token in filter(None, (tokens.full, tokens.read_only)) if is_provable(token)]
         self._origins = frozenset(allowed_origins)
         self._hosts = hosts
 
@@ -140,9 +135,6 @@ class Door:
     def proof(self, headers: CIMultiDictProxy[str]) -> str | None:
         """Answer a caller who wants to know, before it shows a token, whether we are the daemon that has it.
 
-        For each token the HMAC-SHA256, in hex, of a purpose, the nonce and the Host it called, a line each. The Host is in it
-        so that whoever squats on another port cannot pass our answer on as its own.
-
         Args:
             headers: of the request; the nonce is in `X-AuthNonce`.
 
@@ -150,15 +142,10 @@ class Door:
             The proofs, that of the full token first, divided by commas; None where nobody asked, or no token is long enough.
         """
         nonce = headers.get(X_AUTH_NONCE)
-        if nonce is None or not _NONCE.fullmatch(nonce):
+        if nonce is None or not is_nonce(nonce):
             return None
-        message = b"\n".join((_PROOF_PURPOSE, nonce.encode(), _bytes(headers.get(hdrs.HOST, "").lower())))
-        proofs = [
-            hmac.new(token, message, hashlib.sha256).hexdigest()
-            for token, _ in self._tokens
-            if len(token) >= PROOF_TOKEN_CHARACTERS_MIN
-        ]
-        return ", ".join(proofs) or None
+        host = headers.get(hdrs.HOST, "")
+        return ", ".join(proof_of(token, nonce, host) for token in self._provable) or None
 
 
 def _bytes(header: str) -> bytes:

@@ -33,7 +33,7 @@ ONLY_IN: Final = {
     "asyncpg": ("store/postgres/*",),
     "jsonrpcserver": ("rpc/dispatch.py",),
     "oslash": ("rpc/dispatch.py",),
-    "aiohttp": ("srv/*", "rpc/transport.py", "bench/echo.py"),
+    "aiohttp": ("srv/*", "rpc/transport.py", "rpc/proving.py", "bench/echo.py"),
     "uvloop": ("srv/*", "bench/*"),
 }
 """Libraries that only these modules know of."""

@@ -34,23 +34,28 @@ Plan = Callable[[str], Fault]
 
 @dataclass
 class FaultProxy:
-    """Passes on what comes to a Unix socket, one request at a time.
+    """Passes on what comes to a Unix socket and to a TCP port, one request at a time, to the Unix socket of a daemon.
 
     Attributes:
         socket: where it listens.
+        url: where it listens as well.
         plan: what it does.
         requests: what came, by name, and what was done with it.
         on_fault: called once something was lost, before the client hears of it.
+        connections: those of clients, and who serves them.
     """
 
     socket: Path
     daemon_socket: str
+    url: str = ""
     plan: Plan = lambda _: Fault.NONE
     requests: list[tuple[str, Fault]] = field(default_factory=list)
     on_fault: Callable[[], object] = lambda: None
+    connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = field(default_factory=dict)
 
     async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """Serve one connection of a client, over one connection of its own to the daemon."""
+        self.connections[to_client] = asyncio.current_task()
         daemon, to_daemon = await asyncio.open_unix_connection(self.daemon_socket, limit=2**26)
         try:
             while await self._exchange(client, to_client, daemon, to_daemon):
@@ -60,6 +65,12 @@ class FaultProxy:
         finally:
             to_daemon.close()
             to_client.close()
+
+    async def leave(self) -> None:
+        """End all connections."""
+        for writer in self.connections:
+            writer.transport.abort()
+        await asyncio.gather(*filter(None, self.connections.values()))
 
     async def _exchange(
         self,
@@ -88,16 +99,18 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(
-    directory: Path, daemon_socket: str, plan: Plan = lambda _: Fault.NONE
-) -> AsyncIterator[FaultProxy]:
-    """Run a proxy, with a socket of its own in a directory."""
-    proxy = FaultProxy(directory / "proxy", daemon_socket, plan)
-    server = await asyncio.start_unix_server(proxy.serve, proxy.socket, limit=2**26)
+async def fault_proxy(directory: Path, daemon_socket: str) -> AsyncIterator[FaultProxy]:
+    """Run a proxy that does nothing yet but pass on, with a socket of its own in a directory."""
+    proxy = FaultProxy(directory / "proxy", daemon_socket)
+    unix = await asyncio.start_unix_server(proxy.serve, proxy.socket, limit=2**26)
+    tcp = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=2**26)
+    proxy.url = f"http://127.0.0.1:{tcp.sockets[0].getsockname()[1]}"
     try:
         yield proxy
     finally:
-        server.close()
+        unix.close()
+        tcp.close()
+        await proxy.leave()
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

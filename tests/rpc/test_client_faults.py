@@ -89,6 +89,20 @@ async def test_200_appends_past_every_third_answer_broken(client: Client, proxy:
     assert Counter(fault for _, fault in proxy.requests)[Fault.ANSWER_LOST] >= 20
 
 
+async def test_so_it_is_over_tcp(daemon: Daemon, proxy: FaultProxy, agent: str) -> None:
+    """A connection that breaks while it is proved is none; those that last are proved once, not with each call."""
+    async with Client(proxy.url, daemon.token) as client:
+        client._link.pace = Pace(30, sleep=no_time)
+        for number in range(10):
+            await client.append_output(agent, f"{number}")
+        assert [name for name, _ in proxy.requests].count("GET /healthz") == 1
+        proxy.plan = every_third(*[fault for fault in Fault if fault is not Fault.NONE])
+        for number in range(10, 60):
+            await client.append_output(agent, f"{number}")
+        proxy.plan = lambda _: Fault.NONE
+        assert await lines_of(client, agent) == [f"{number}" for number in range(60)]
+
+
 async def test_the_first_append_of_a_session_is_stored_once(client: Client, proxy: FaultProxy, agent: str) -> None:
     """There is no session to name yet; that the lost one has begun one is found out."""
     for fault in Fault:
