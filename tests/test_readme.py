@@ -20,6 +20,7 @@ from srv.doctor_report import State
 from srv.exits import Exit
 from store import errors, limits
 from tests.legacy_dirs import populate
+from tests.node import programs
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -260,8 +261,18 @@ def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agent
     assert kinds == members.keys()
 
 
+def test_the_program_in_javascript_prints_what_the_readme_shows(home: Path, port: str) -> None:
+    """It finds the daemon that the first command started, and gets on with it as it stands."""
+    (program,) = blocks("From JavaScript and TypeScript", "js")
+    if sys.platform == "darwin":
+        program = program.replace(*(path.removeprefix("~").replace("\\", "") for path in _ON_MACOS))
+    printed = programs.run("--input-type=module", "--eval", program, HOME=str(home))
+    assert printed.splitlines() == re.findall(r"^//> (.*)$", program, re.MULTILINE)
+
+
 def test_no_section_has_commands_that_no_test_runs() -> None:
     """Those of the container are run by test_dockerfile.py, all others here."""
+    assert {name for name in sections() if blocks(name, "js")} == {"From JavaScript and TypeScript"}
     with_commands = {name for name in sections() if blocks(name)}
     assert with_commands == {
         *(

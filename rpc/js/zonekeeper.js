@@ -130,7 +130,7 @@ export class Zonekeeper {
       if (!proofs.includes(await this.#proofFor(nonce))) {
         throw new TransportError(
           `what listens at ${this.#url.host} does not prove that it knows this token, which was not sent: ` +
-            "it is not the daemon, or one that was started anew",
+            "it is not the daemon, or was started anew and has another token",
         );
       }
     }

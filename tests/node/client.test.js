@@ -27,7 +27,10 @@ async function standIn(t, answer) {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close().closeAllConnections());
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   return { asked, url: `http://127.0.0.1:${server.address().port}` };
 }
 
