@@ -270,8 +270,19 @@ def test_the_program_in_javascript_prints_what_the_readme_shows(home: Path, port
     assert printed.splitlines() == re.findall(r"^//> (.*)$", program, re.MULTILINE)
 
 
+def test_the_program_in_python_prints_what_the_readme_shows(home: Path, port: str) -> None:
+    """It finds the daemon that the first command started."""
+    (program,) = blocks("From Python", "python")
+    (shown,) = blocks("From Python", "text")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(home), check=True, capture_output=True, text=True
+    )
+    assert done.stdout == shown
+
+
 def test_no_section_has_commands_that_no_test_runs() -> None:
     """Those of the container are run by test_dockerfile.py, all others here."""
+    assert {name for name in sections() if blocks(name, "python")} == {"From Python"}
     assert {name for name in sections() if blocks(name, "js")} == {"From JavaScript and TypeScript"}
     with_commands = {name for name in sections() if blocks(name)}
     assert with_commands == {
