@@ -42,7 +42,7 @@ class WriteState:
     """
 
     zone: Zone
-    content: bytes
+    content: bytes | bytearray
     now_ms: int
     session_id: str | None = None
     expect_revision: int | None = None
@@ -289,6 +289,14 @@ class Engine(ABC):
     @abstractmethod
     async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
         """Read bytes of a file: at least one and at most `max_bytes` from `start_byte`; empty at or past its end."""
+
+    @abstractmethod
+    async def read_session_bytes(self, session_id: str, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """Read bytes of a session's file, whatever zone the session is in by now: as `read_bytes` does.
+
+        A reading of many steps that began in a current zone so goes on in the archive that this has become meanwhile. Empty
+        as well where there is no such session.
+        """
 
     @abstractmethod
     async def origins(self) -> set[str]:

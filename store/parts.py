@@ -69,15 +69,16 @@ def cut_opaque(chunks: Iterable[bytes]) -> Iterator[Part]:
         yield Part.of(rest, start)
 
 
-def cut_again(content: bytes, kept: Sequence[Part]) -> list[Part]:
+def cut_again(content: bytes | bytearray, kept: Sequence[Part]) -> list[Part]:
     """Cut a file as `cut_opaque` does, with the very parts of `kept` where the bytes are theirs: only others are summed up."""
     parts = []
+    view = memoryview(content)
     for number, start in enumerate(range(0, len(content) or 1, PART_BYTES)):
         old = kept[number] if number < len(kept) else None
         if old and len(old.data) == min(PART_BYTES, len(content) - start) and content.startswith(old.data, start):
             parts.append(old)
         else:
-            parts.append(Part.of(content[start : start + PART_BYTES], start))
+            parts.append(Part.of(bytes(view[start : start + PART_BYTES]), start))
     return parts
 
 

@@ -18,7 +18,7 @@ from store.errors import InvalidParamsError, StaleSessionError, TooLargeError, Z
 from store.limits import Limits
 from store.lines import joined, longest_line_bytes
 from store.previews import Preview
-from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written
+from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written, ZoneStat
 from store.writer import Writer
 from store.zones import Zone, agent_archive_zone, agent_current_zone, validate_and_current
 
@@ -71,7 +71,7 @@ class Sessions:
     async def write_session_state(
         self,
         definition_id: str,
-        content: bytes,
+        content: bytes | bytearray,
         *,
         session_id: str | None = None,
         expect_revision: int | None = None,
@@ -81,7 +81,7 @@ class Sessions:
 
         Args:
             definition_id: the agent.
-            content: the whole snapshot, opaque.
+            content: the whole snapshot, opaque. Left as it is until this returns.
             session_id: the session it belongs to.
             expect_revision: the revision that must be stored, 0 where there must be none.
             covers_line: number of output lines the snapshot already contains.
@@ -174,7 +174,7 @@ class Sessions:
         Raises:
             ZoneNotFoundError: there is no such archive.
         """
-        zone = agent_archive_zone(validate_and_current(definition_id).definition_id, archived_at_ms)
+        zone = _zone(definition_id, archived_at_ms)
         state = await self._engine.read_session_state(zone, None, content_bytes_max)
         if state is None:
             raise _no_archive(zone)
@@ -203,9 +203,7 @@ class Sessions:
         Raises:
             ZoneNotFoundError: there is no such archive.
         """
-        zone = validate_and_current(definition_id)
-        if archived_at_ms is not None:
-            zone = agent_archive_zone(zone.definition_id, archived_at_ms)
+        zone = _zone(definition_id, archived_at_ms)
         lines_max = _clamp(limit, limits.READ_LINES_DEFAULT, limits.READ_LINES_MAX)
         bytes_max = _clamp(max_bytes, limits.READ_BYTES_DEFAULT, limits.READ_BYTES_MAX)
         page = await self._engine.read_output(zone, first_line, lines_max, bytes_max)
@@ -215,6 +213,17 @@ class Sessions:
         if session_id is not None and session_id != page.session_id:
             raise StaleSessionError("session_id is not that of the session whose output was asked for")
         return page
+
+    async def zone_stat(self, definition_id: str, archived_at_ms: int | None = None) -> ZoneStat | None:
+        """Describe a session and its files without any content: the archive of that time (unix ms), or the current one.
+
+        None where there is none.
+        """
+        return await self._engine.zone_stat(_zone(definition_id, archived_at_ms))
+
+    async def read_session_bytes(self, session_id: str, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """Read bytes of a session's file, whatever has become of the session. See `Engine.read_session_bytes`."""
+        return await self._engine.read_session_bytes(session_id, name, start_byte, max_bytes)
 
     async def mount(
         self,
@@ -269,6 +278,12 @@ class Sessions:
         for waiter in pending:
             waiter.cancel()
         return {work[waiter]: waiter.result() for waiter in done if waiter.exception() is None}
+
+
+def _zone(definition_id: str, archived_at_ms: int | None) -> Zone:
+    """Name the archive of that time, or the current zone where none is given."""
+    zone = validate_and_current(definition_id)
+    return zone if archived_at_ms is None else agent_archive_zone(zone.definition_id, archived_at_ms)
 
 
 def _given(result: Result, expected: type[_Answer]) -> _Answer:

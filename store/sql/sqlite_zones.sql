@@ -4,6 +4,10 @@
 -- One session.
 SELECT id, session_id, created_at_ms, covers_line FROM zones WHERE zone = :zone;
 
+-- name: zone_by_session
+-- Where a session is by now.
+SELECT id, zone FROM zones WHERE session_id = :session_id;
+
 -- name: zone_by_id
 -- The name of a session, to say where something is wrong.
 SELECT zone FROM zones WHERE id = :id;

@@ -154,6 +154,11 @@ class SqliteEngine(Engine):
         """See `Engine.read_bytes`."""
         return await self._read(f"zone {zone}, file {name}", reads.read_bytes, zone, name, start_byte, max_bytes)
 
+    async def read_session_bytes(self, session_id: str, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """See `Engine.read_session_bytes`."""
+        place = f"session {session_id}, file {name}"
+        return await self._read(place, reads.read_session_bytes, session_id, name, start_byte, max_bytes)
+
     async def origins(self) -> set[str]:
         """See `Engine.origins`."""
         return await self._read("the list of sessions", reads.origins)

@@ -129,6 +129,17 @@ def read_bytes(connection: sqlite3.Connection, zone: Zone, name: str, start_byte
     return slice_of(connection, row.id, zone, name, start_byte, start_byte + bytes_max) if row else b""
 
 
+def read_session_bytes(
+    connection: sqlite3.Connection, session_id: str, name: str, start_byte: int, bytes_max: int
+) -> bytes:
+    """See `Engine.read_session_bytes`."""
+    row = connection.execute(ZONES["zone_by_session"], {"session_id": session_id}).fetchone()
+    if row is None:
+        return b""
+    zone_id, zone = row
+    return slice_of(connection, zone_id, zone, name, start_byte, start_byte + bytes_max)
+
+
 def origins(connection: sqlite3.Connection) -> set[str]:
     """See `Engine.origins`."""
     return {origin for (joined,) in connection.execute(ZONES["origins"]) for origin in joined.split("\n")}

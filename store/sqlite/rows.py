@@ -72,7 +72,7 @@ def has_content(connection: sqlite3.Connection, zone_id: int) -> bool:
 def read_parts(
     connection: sqlite3.Connection,
     zone_id: int,
-    zone: Zone,
+    zone: str,
     name: str,
     start_byte: int = 0,
     first_line: int | None = None,
@@ -102,7 +102,7 @@ def read_parts(
 
 
 def read_parts_backwards(
-    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str
+    connection: sqlite3.Connection, zone_id: int, zone: str, name: str
 ) -> Generator[Part, None, None]:
     """Read the parts of the output from its end. Raises as `read_parts` does."""
     later: Part | None = None
@@ -118,7 +118,7 @@ def read_parts_backwards(
 
 
 def slice_of(
-    connection: sqlite3.Connection, zone_id: int, zone: Zone, name: str, start_byte: int, end_byte: int
+    connection: sqlite3.Connection, zone_id: int, zone: str, name: str, start_byte: int, end_byte: int
 ) -> bytes:
     """Read the bytes of a file from `start_byte` up to `end_byte`, or to its end. Raises as `read_parts` does."""
     pieces: list[bytes] = []
@@ -131,7 +131,7 @@ def slice_of(
     return b"".join(pieces)
 
 
-def damaged(zone: Zone | str, name: str, byte: int) -> StorageDamagedError:
+def damaged(zone: str, name: str, byte: int) -> StorageDamagedError:
     """Say which file is damaged, and where."""
     return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
 
@@ -152,7 +152,7 @@ def _described(connection: sqlite3.Connection, zone_id: int, row: tuple[Any, ...
     raise damaged(zone, name, start_byte if isinstance(start_byte, int) else 0)
 
 
-def _sound(row: tuple[object, ...], zone: Zone, name: str) -> Part:
+def _sound(row: tuple[object, ...], zone: str, name: str) -> Part:
     match row:
         case (
             int() as start_byte,

@@ -205,3 +205,11 @@ async def test_the_output_is_not_touched(sessions: Sessions) -> None:
     await sessions.append_session_output(AGENT, ["b"])
     assert (await sessions.write_session_state(AGENT, b"2")).revision == 2
     assert (await sessions.read_output(AGENT)).lines == ["a", "b"]
+
+
+async def test_a_snapshot_may_come_in_a_buffer(sessions: Sessions) -> None:
+    """What was read piece by piece into a `bytearray` is stored as it is, and compared as it is."""
+    content = b"x" * 100_000
+    for revision, sent in ((1, bytearray(content)), (1, content), (2, bytearray(content + b"y"))):
+        assert (await sessions.write_session_state(AGENT, sent)).revision == revision
+        assert content_of(await sessions.read_session_state(AGENT)) == bytes(sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,20 @@ async def test_a_damaged_part_of_output_hides_only_itself(store: OpenStore, path
             await store.reopen()
         await store.sessions.append_session_output("agent", ["goes on"])
         assert (await store.sessions.read_output("agent", limit=1)).lines == ["goes on"]
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+async def test_a_reading_in_steps_ends_where_the_damage_begins(store: OpenStore, path: Path, statement: str) -> None:
+    """All bytes before a damaged part are given, and none of it, nor a gap in its place."""
+    await filled(store)
+    session_id = (await store.sessions.stat(["agent"]))[0].session_id or ""
+    damage(path, statement, "output")
+    read = partial(store.sessions.read_session_bytes, session_id, "output", max_bytes=1_000)
+    found = b"".join([await read(start_byte) for start_byte in range(0, 195_000, 1_000)])
+    with pytest.raises(StorageDamagedError) as caught:
+        await read(195_000)
+    check_words(caught.value, "output")
+    assert found == "".join(f"{line}\n" for line in LINES[:195]).encode()
 
 
 async def test_a_read_that_found_damage_holds_no_later_read_back(store: OpenStore, path: Path) -> None:
