@@ -12,7 +12,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench import appends, archives, crowds, health, logs, machine, migration, mounts, pages, readme, snapshots, starts
+from bench import (
+    appends,
+    archives,
+    crowds,
+    health,
+    logs,
+    machine,
+    manners,
+    migration,
+    mounts,
+    pages,
+    readme,
+    snapshots,
+    starts,
+)
 from bench.load import generator
 from bench.processes import ROOT
 from bench.rows import Row
@@ -33,6 +47,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Scale, Path], list[Row]]]] = {
     "start": starts.starts,
     "migration": migration.migration,
     "health": health.health,
+    "manners": manners.manners,
     "log": logs.logs,
 }
 """By the name that `--only` takes, in the order of the table."""
