@@ -26,7 +26,9 @@ def migration(scale: Scale, directory: Path) -> list[Row]:
     _make_old_data(scale, data_dir)
     nothing = rank([_migrate(empty, 0) for _ in range(scale.rounds)], 0.5)
     ours, copied = alternate(
-        scale.rounds, lambda: _migrate(data_dir, scale.migrated_blocks) - nothing, lambda: _copy(data_dir, directory)
+        scale.rounds,
+        lambda: max(0.0, _migrate(data_dir, scale.migrated_blocks) - nothing),
+        lambda: _copy(data_dir, directory),
     )
     name = f"migration of {scale.migrated_blocks:,} blocks of {size(scale.migrated_block_bytes)}"
     return [Row(name, "s", ours, copied, "INSERT … SELECT", at_least(0.5), faster_is_larger=True)]

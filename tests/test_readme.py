@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import trustme
 
 from rpc.errors import INTERNAL, NUMBERS
 from srv.doctor_report import State
@@ -183,6 +184,22 @@ def test_the_recipes_of_the_command_line_do_what_they_say(home: Path, port: str)
     assert (home / "mira.ndjson").read_text(encoding="utf-8") == '{"type": "user"}\n{"type": "result"}\n'
 
 
+def test_the_token_that_only_reads_opens_what_the_readme_shows(home: Path, port: str) -> None:
+    """It is where the README says, and readiness may be asked with it."""
+    ((shown, printed), *_) = run(blocks("Who may call")[0], home, port)
+    assert json.loads(printed) == shown
+
+
+def test_other_machines_are_let_in_as_the_readme_says(tmp_path: Path) -> None:
+    """The command starts a daemon that speaks TLS on every address."""
+    (tmp_path / "tls").mkdir()
+    leaf = trustme.CA().issue_cert("zones.example")
+    leaf.private_key_pem.write_to_path(tmp_path / "tls" / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "tls" / "cert.pem")
+    with started(blocks("Who may call")[1], tmp_path) as said:
+        assert said[-1]["url"].startswith("https://")
+
+
 @pytest.fixture
 def agentmux(tmp_path: Path) -> Path:
     """A home with the data directory of an AgentMux installation in it."""
@@ -289,6 +306,7 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
         *(
             "Zonekeeper",
             "From the command line",
+            "Who may call",
             "In a container",
             "Coming from AgentMux",
             "Is everything in order?",

@@ -242,6 +242,17 @@ async def test_too_many_bytes_are_too_large(open_store: StoreOpener) -> None:
     assert (await store.sessions.append_session_output(AGENT, ["12345", "678"])).bytes_written == 10
 
 
+@pytest.mark.parametrize("lines", [["x" * 11], ["a", "x" * 11 + "\n"], ["a\n" + "x" * 11 + "\nb"]])
+async def test_a_line_over_its_limit_is_refused(open_store: StoreOpener, lines: list[str]) -> None:
+    """Wherever it stands in the texts; lines at the limit are stored, however many there are."""
+    store = await open_store(replace(Limits(), line_bytes_max=10))
+    await store.sessions.append_session_output(AGENT, ["x" * 10] * 3)
+    with pytest.raises(TooLargeError) as caught:
+        await store.sessions.append_session_output(AGENT, lines)
+    assert caught.value.facts == {"limit": "line_bytes_max", "max": 10}
+    assert await stored(store) == b"xxxxxxxxxx\n" * 3
+
+
 async def test_concurrent_appends_are_each_whole_and_in_the_order_sent(sessions: Sessions) -> None:
     """Appends submitted together are stored in their order, each at the offset it was told."""
     answers = await asyncio.gather(
