@@ -24,6 +24,9 @@ await zonekeeper.readArchive({ definition_id, archived_at_ms: null });
 await zonekeeper.stat({ definition_ids: "maks" });
 // @ts-expect-error: both line and lines
 await zonekeeper.appendOutput({ definition_id, line: "1", lines: ["2"] });
+const both = { definition_id, line: "1", lines: ["2"] };
+// @ts-expect-error: both, in an object that was put together before
+await zonekeeper.appendOutput(both);
 // @ts-expect-error: neither of them
 await zonekeeper.appendOutput({ definition_id });
 // @ts-expect-error: parameters where there are none

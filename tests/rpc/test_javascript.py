@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -39,6 +39,32 @@ def test_what_is_between_the_marks_is_made_anew_and_the_rest_is_kept(
     (files / "zonekeeper.js").write_text(start + end, encoding="utf-8")
     with pytest.raises(ValueError, match=r"zonekeeper\.js has no marks for methods"):
         javascript.renewed("zonekeeper.js")
+
+
+@pytest.mark.parametrize(
+    ("schema", "type_"),
+    [
+        ({"type": ["integer", "null"]}, "number | null"),
+        ({"type": "array", "items": {"type": "string"}}, "string[]"),
+        ({"type": "array", "items": {"enum": ["a", 1]}}, 'Array<"a" | 1>'),
+        ({"oneOf": [{"$ref": "#/components/schemas/Page"}, {"const": True}]}, "Page | true"),
+        (
+            {"type": "object", "properties": {"b": {"type": "boolean"}}, "required": []},
+            "{\n  b?: boolean;\n  [member: string]: unknown;\n}",
+        ),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, "{\n  [member: string]: null;\n}"),
+    ],
+)
+def test_a_type_is_that_of_what_fits_the_schema(schema: dict[str, Any], type_: str) -> None:
+    """Each rule by itself; what an object may have besides is unknown unless the schema tells."""
+    assert javascript._type(schema) == type_
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "number"}, {"anyOf": [{"type": "null"}]}, {"type": "array"}])
+def test_a_schema_without_a_rule_is_not_guessed_at(schema: dict[str, Any]) -> None:
+    """Whoever writes one adds the rule."""
+    with pytest.raises(ValueError, match="there is no rule for"):
+        javascript._type(schema)
 
 
 def test_every_method_has_a_verb_of_its_own() -> None:

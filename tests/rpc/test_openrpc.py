@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # it shi
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
+from rpc import openrpc
 from rpc.contract import METHODS, Row
 from rpc.errors import NUMBERS
 from rpc.methods import method_table
@@ -103,6 +104,17 @@ def test_names_are_unique() -> None:
         assert len(set(codes)) == len(codes)
     references = set(re.findall(r'"#/components/schemas/(\w+)"', FILE.read_text(encoding="utf-8")))
     assert references | {"ErrorData"} == DOCUMENT["components"]["schemas"].keys()
+
+
+def test_a_title_names_one_schema() -> None:
+    """What is described twice in the same words stands there once; two that differ cannot share a name."""
+    page = {"type": "object", "title": "Page"}
+    schemas: dict[str, Any] = {}
+    referring = openrpc._referring({"type": "object", "properties": {"a": page, "title": page}}, schemas)
+    assert schemas == {"Page": page}
+    assert referring["properties"] == {name: {"$ref": "#/components/schemas/Page"} for name in ("a", "title")}
+    with pytest.raises(ValueError, match="two schemas have the title Page"):
+        openrpc._referring({**page, "type": "array"}, schemas)
 
 
 @pytest.mark.parametrize("method", DOCUMENT["methods"], ids=lambda method: method["name"])
