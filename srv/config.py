@@ -210,7 +210,13 @@ PROCESS_SETTINGS: Final = (
         "info",
         "LEVEL",
     ),
-    Setting("exit-with-parent", "Stop when standard input ends.", parse_flag, lambda: False, "no"),
+    Setting(
+        "exit-with-parent",
+        "Stop when standard input ends, which must be a pipe from the parent.",
+        parse_flag,
+        lambda: False,
+        "no",
+    ),
     Setting(
         "token",
         "Token that callers must show, instead of a new one at each start in DIR/auth.token.",

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -16,6 +18,8 @@ from typing import Any, Final
 
 import pytest
 from packaging.requirements import Requirement
+
+from tests.srv.outside import needs
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _PIP: Final = re.compile(r"-m pip install (.*?)(?: -r (\S+)| (?:-e )?\.)(?= |$)")
@@ -143,18 +147,19 @@ def inside(image: Path, data: Path) -> dict[str, str]:
 
 
 @contextmanager
-def container(image: Path, data: Path) -> Iterator[dict[str, Any]]:
-    """Run the image's command; yields the ready line."""
+def container(image: Path, data: Path, *wrapper: str) -> Iterator[dict[str, Any]]:
+    """Run the image's command, within another where one is given; yields the ready line."""
     arguments = [each.replace("/data", str(data)) for each in json.loads(values("CMD")[0])]
-    with subprocess.Popen(
-        [sys.executable, "-m", "srv", *arguments], cwd=data, env=inside(image, data), stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [*wrapper, sys.executable, "-m", "srv", *arguments]
+    with subprocess.Popen(command, cwd=data, env=inside(image, data), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield next(event for event in map(json.loads, process.stdout) if event["event"] == "listening")
         finally:
-            process.terminate()
-            process.wait(30)
+            # What made the namespaces heeds no signal, and ends as what it has started does.
+            inner = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() if wrapper else []
+            os.kill(int(inner[0]) if inner else process.pid, signal.SIGTERM)
+            assert process.wait(30) == 0
 
 
 @pytest.fixture
@@ -178,26 +183,71 @@ def _files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file()]
 
 
-def test_what_the_image_runs_comes_up_and_its_health_check_tells(image: Path, data: Path) -> None:
-    """The command listens on the loopback address and on the socket in the volume; the check passes then, and fails else."""
+def health_check() -> list[str]:
+    """Return the command of the health check."""
     (check,) = values("HEALTHCHECK")
     program = json.loads(check[check.index("CMD ") + len("CMD ") :])
     assert program[0] == "python"
-    command = [sys.executable, *program[1:]]
+    return [sys.executable, *program[1:]]
+
+
+def test_what_the_image_runs_comes_up_and_its_health_check_tells(image: Path, data: Path) -> None:
+    """The command listens on the socket in the volume, where the check asks; it passes then, and fails else."""
+    check = health_check()
     with container(image, data) as ready:
-        variables = {**os.environ, "ZONEKEEPER_PORT": ready["url"].rpartition(":")[2]}
-        assert subprocess.run(command, env=variables, check=False).returncode == 0
+        assert ready["unix_socket"] == inside(image, data)["ZONEKEEPER_UNIX_SOCKET"]
         assert Path(ready["unix_socket"]).is_relative_to(data)
-        assert Path(ready["unix_socket"]).is_socket()
-    stopped = subprocess.run(command, env=variables, check=False, capture_output=True)
+        assert subprocess.run(check, env=inside(image, data), check=False).returncode == 0
+    stopped = subprocess.run(check, env=inside(image, data), check=False, capture_output=True)
     assert stopped.returncode == 1
+
+
+def test_the_labels_are_what_the_package_says_of_itself() -> None:
+    """Whoever finds the image finds out what it is."""
+    (labels,) = values("LABEL")
+    shown = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', labels))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert shown == {
+        "title": project["name"],
+        "description": project["description"],
+        "licenses": project["license"],
+    }
+
+
+LOCKED_DOWN: Final = """
+set -e
+mount --bind "$0" "$0"
+mount -o remount,bind,ro /
+! touch "$1/x" 2>/dev/null
+shift
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""
+"""As `docker run --read-only --cap-drop ALL --security-opt no-new-privileges` does it: only the volume can be written."""
+
+
+def test_it_runs_without_privileges_on_a_read_only_system_as_process_1(image: Path, data: Path) -> None:
+    """As the README starts it. It stops at SIGTERM, which process 1 does not hear unless it has asked for it."""
+    for start in (command for command in commands_of_the_readme() if command[:2] == ["docker", "run"]):
+        assert {"--read-only", "ALL", "no-new-privileges"} <= set(start)
+        assert start[start.index("--cap-drop") + 1] == "ALL"
+        assert start[start.index("--security-opt") + 1] == "no-new-privileges"
+    needs("unshare")
+    needs("setpriv")
+    apart = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets us make no namespaces")
+    with container(image, data, *apart, "bash", "-c", LOCKED_DOWN, str(data), str(image)) as ready:
+        assert ready["pid"] == 1
+        call = subprocess.run([sys.executable, "-m", "srv", "status"], env=inside(image, data), cwd=data, check=False)
+        assert call.returncode == 0
 
 
 def commands_of_the_readme() -> list[list[str]]:
     """Return the commands of the README's section on containers, each as the words that a shell makes of it."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("## In a container\n")[2].partition("\n## ")[0]
-    lines = "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)).splitlines()
+    block = "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+    lines = re.sub(r" \\\n *", " ", block).splitlines()
     words = [
         subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
         for line in lines

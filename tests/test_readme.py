@@ -297,6 +297,24 @@ def test_the_program_in_python_prints_what_the_readme_shows(home: Path, port: st
     assert done.stdout == shown
 
 
+def test_the_units_are_where_systemctl_looks_for_them(tmp_path: Path) -> None:
+    """What is printed for the service and for its sockets starts this command, and every `systemctl` names one of the two."""
+    commands = "".join(blocks("Under systemd")).splitlines(keepends=True)
+    run("".join(command for command in commands if not command.startswith("systemctl ")), tmp_path, "0")
+    units = {path.name: path.read_text() for path in (tmp_path / ".config" / "systemd" / "user").iterdir()}
+    assert units.keys() == {"zonekeeper.service", "zonekeeper.socket"}
+    assert f'ExecStart=":{sys.prefix}/bin/zonekeeper" serve --data-dir "{tmp_path}' in units["zonekeeper.service"]
+    (addresses,) = re.findall(r"on port (\d+) of ([\d.]+) and on the Unix socket `(\S+)`", sections()["Under systemd"])
+    socket_path = addresses[2].replace("$XDG_RUNTIME_DIR", "%t")
+    listens = re.findall(r"^ListenStream=(.*)$", units["zonekeeper.socket"], re.MULTILINE)
+    assert listens == [f"{addresses[1]}:{addresses[0]}", socket_path]
+    asked = [command.split() for command in commands if command.startswith("systemctl ")]
+    assert {tuple(words[:2]) for words in asked} == {("systemctl", "--user")}
+    verbs = {words[2]: words[-1] for words in asked}
+    assert verbs.pop("daemon-reload") == "daemon-reload"
+    assert {name if "." in name else f"{name}.service" for name in verbs.values()} == units.keys()
+
+
 def test_no_section_has_commands_that_no_test_runs() -> None:
     """Those of the container are run by test_dockerfile.py, all others here."""
     assert {name for name in sections() if blocks(name, "python")} == {"From Python"}
@@ -307,6 +325,7 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
             "Zonekeeper",
             "From the command line",
             "Who may call",
+            "Under systemd",
             "In a container",
             "Coming from AgentMux",
             "Is everything in order?",

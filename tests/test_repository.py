@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -272,6 +273,26 @@ def test_ci_runs_the_checks_and_then_the_test_command_of_the_readme() -> None:
     assert commands == ["make check", "make test"]
     assert "set -euo pipefail" in script
     assert re.search(r"^make test\b", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("root", ["0", "1000"])
+def test_ci_installs_what_is_missing_if_it_can_and_goes_on_if_it_cannot(tmp_path: Path, root: str) -> None:
+    """Quietly, before everything else, and as root only; that there is no network is no failure of its own."""
+    programs = {
+        "make": 'echo "make $*"',
+        "apt-get": f'echo "$*" >> "{tmp_path}/asked"; echo "no network"; exit 100',
+        "id": f"echo {root}",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    command = [str(tmp_path / "bash"), str(ROOT / ".ci" / "run")]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "make check\nmake test\n", "")
+    asked = tmp_path / "asked"
+    assert (asked.read_text().splitlines() if asked.exists() else []) == (["update"] if root == "0" else [])
 
 
 def test_the_changelog_opens_with_the_version_of_the_package() -> None:
