@@ -23,7 +23,7 @@ X_AUTH_KEY: Final = istr("X-AuthKey")
 X_AUTH_NONCE: Final = istr(NONCE_HEADER)
 RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
 
-_BEARER: Final = b"bearer "
+_BEARER: Final = b"bearer"
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -121,16 +121,18 @@ class Door:
 
         Takes a time that does not depend on how much of a token is right.
         """
-        authorization = _bytes(headers.get(hdrs.AUTHORIZATION, ""))
-        is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
-        bearer = authorization[len(_BEARER) :].strip(b" ") if is_bearer else b""
-        key = _bytes(headers.get(X_AUTH_KEY, ""))
-        found = None
+        shown = []
+        if (key := headers.get(X_AUTH_KEY)) is not None:
+            shown.append(_bytes(key))
+        if (authorization := headers.get(hdrs.AUTHORIZATION)) is not None:
+            scheme, _, bearer = _bytes(authorization).partition(b" ")
+            if scheme.lower() == _BEARER:
+                shown.append(bearer.strip(b" "))
         for token, rights in self._tokens:
-            is_shown = hmac.compare_digest(bearer, token) | hmac.compare_digest(key, token)
-            if is_shown and found is None:
-                found = rights
-        return found
+            for each in shown:
+                if hmac.compare_digest(each, token):
+                    return rights
+        return None
 
     def proof(self, headers: CIMultiDictProxy[str]) -> str | None:
         """Answer a caller who wants to know, before it shows a token, whether we are the daemon that has it.

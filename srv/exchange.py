@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs
 from multidict import istr
@@ -30,33 +30,29 @@ class Exchange:
     Attributes:
         request: what came.
         id: what the log calls it; the caller's own where it has sent one.
+        origin: of the page in a browser that sent it; None where none did.
         rights: what the caller may do; nothing but reading until the door has looked.
         marks: header lines of every answer.
     """
 
-    __slots__ = ("id", "marks", "request", "rights")
+    __slots__ = ("id", "marks", "origin", "request", "rights")
 
     def __init__(self, request: Request) -> None:
         """Give the request an id."""
-        given = request.headers.get(X_REQUEST_ID)
+        headers = request.headers
+        given = headers.get(X_REQUEST_ID)
         self.request = request
         self.id = given if given is not None and _GIVEN_ID.fullmatch(given) else f"{_START}-{next(_NUMBERS)}"
+        self.origin = headers.get(hdrs.ORIGIN)
         self.rights: Rights = READ_ONLY
         self.marks = f"X-Request-Id: {self.id}\r\n".encode()
 
-    @property
-    def is_from_page(self) -> bool:
-        """Tell whether a page in a browser sent it."""
-        return hdrs.ORIGIN in self.request.headers
-
     def let_page_read(self) -> None:
-        """Let the page that sent it read the answer, if one did: it is one that may call."""
-        origin = self.request.headers.get(hdrs.ORIGIN)
-        if origin is not None:
-            lines = f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {_EXPOSED}\r\nVary: Origin\r\n"
-            self.marks += lines.encode()
+        """Let the page that sent it read the answer: it is one that may call."""
+        lines = f"Access-Control-Allow-Origin: {self.origin}\r\nAccess-Control-Expose-Headers: {_EXPOSED}\r\nVary: Origin\r\n"
+        self.marks += lines.encode()
 
-    async def reply(
+    def reply(
         self,
         status: HTTPStatus,
         pieces: Iterable[bytes] = (),
@@ -65,7 +61,7 @@ class Exchange:
         *,
         content_type: bytes = JSON,
         keep_alive: bool = True,
-    ) -> bool:
+    ) -> Coroutine[Any, Any, bool]:
         """Answer; returns whether the connection stays open. See `srv.replies.reply`."""
         request = self.request
         if hdrs.TRANSFER_ENCODING in request.headers:
@@ -75,7 +71,7 @@ class Exchange:
         if connection.ends:
             # It is kept only as long as more has arrived on it.
             keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
-        return await reply(
+        return reply(
             request,
             status,
             pieces,
@@ -85,12 +81,14 @@ class Exchange:
             keep_alive=keep_alive and not connection.is_spent,
         )
 
-    async def reply_json(self, facts: object, status: HTTPStatus = HTTPStatus.OK, headers: bytes = b"") -> bool:
+    def reply_json(
+        self, facts: object, status: HTTPStatus = HTTPStatus.OK, headers: bytes = b""
+    ) -> Coroutine[Any, Any, bool]:
         """Answer with a small JSON body."""
         body = json_body(facts)
-        return await self.reply(status, (body,), len(body), headers)
+        return self.reply(status, (body,), len(body), headers)
 
-    async def refuse(self, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True) -> bool:
+    def refuse(self, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True) -> Coroutine[Any, Any, bool]:
         """Answer why not."""
         body = json_body(refusal.facts)
-        return await self.reply(refusal.status, (body,), len(body), refusal.headers + headers, keep_alive=keep_alive)
+        return self.reply(refusal.status, (body,), len(body), refusal.headers + headers, keep_alive=keep_alive)
