@@ -282,9 +282,7 @@ def _failing(plan: AgentPlan, what: str) -> Iterator[None]:
 def _count_damaged(plan: AgentPlan, files: list[LegacyFile]) -> None:
     for file in files:
         if file.damaged:
-            _log.warning(
-                "old file is torn; what is stored counts", zone=file.zone, file=file.name, bytes=file.size_bytes
-            )
+            _log.warning("legacy_file_torn", zone=file.zone, file=file.name, bytes=file.size_bytes)
             plan.stats += MigrationStats(files_damaged=1)
 
 

@@ -38,7 +38,7 @@ class _Tally:
     failures: tuple[Failure, ...] = ()
 
     def fail(self, what: str, why: str) -> None:
-        _log.warning("cannot migrate this yet", migration=BLOCK_ZONES_V1, what=what, why=why)
+        _log.warning("not_migrated_yet", migration=BLOCK_ZONES_V1, what=what, why=why)
         self.failures = (*self.failures, (what, why))
         self.stats += MigrationStats(failures=1)
 
@@ -74,7 +74,7 @@ def _gated(run: MigrationRun, origins: int) -> bool:
     if marker is None or marker.failures or run.sources.objects_path is None:
         return False
     if marker.sources != identify(run.sources.paths) or marker.origins > origins:
-        _log.info("the migration marker speaks of other files; looking again", migration=BLOCK_ZONES_V1)
+        _log.info("migration_marker_outdated", migration=BLOCK_ZONES_V1)
         return False
     return True
 

@@ -157,7 +157,7 @@ def open_for_reading(path: Path, scratch: Path, *, only_copy: bool, busy_ms: int
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & _PRIMARY_CODE not in _NEEDS_WRITING or not path.is_file():
                 raise
-            _log.warning("legacy database was not closed", path=str(path), reason=error.sqlite_errorname)
+            _log.warning("legacy_database_not_closed", path=str(path), reason=error.sqlite_errorname)
         if path.name == OBJECTS_DB and _rolled_back(path, busy_ms):
             return LegacyDatabase(path, path, connect(path, "ro", busy_ms))
         return _open_copy(path, scratch, busy_ms)
@@ -168,7 +168,7 @@ def _rolled_back(path: Path, busy_ms: int) -> bool:
         with closing(connect(path, "rw", busy_ms)):
             pass
     except sqlite3.OperationalError as error:
-        _log.warning("legacy database cannot be rolled back", path=str(path), reason=error.sqlite_errorname)
+        _log.warning("legacy_database_not_rolled_back", path=str(path), reason=error.sqlite_errorname)
         return False
     return True
 

@@ -156,7 +156,7 @@ class DefinitionWriter:
         (there,) = self._connection.execute(_SQL[f"count_{kind}"], {"template_id": template_id}).fetchone()
         if copied < there:
             _log.warning(
-                "not all that belongs to a template could be copied",
+                "template_copied_in_part",
                 template=template_id,
                 kind=kind,
                 left=there - copied,

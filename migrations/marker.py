@@ -75,7 +75,7 @@ def read_marker(data_dir: Path) -> Marker | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _log.warning("migration marker cannot be read; looking again", path=str(path), reason=str(error))
+        _log.warning("migration_marker_unreadable", path=str(path), reason=str(error))
         return None
 
 
@@ -112,6 +112,4 @@ def _write(path: Path, content: msgspec.Struct) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        _log.warning(
-            "migration marker cannot be written; the next start looks again", path=str(path), reason=str(error)
-        )
+        _log.warning("migration_marker_not_written", path=str(path), reason=str(error))

@@ -46,7 +46,7 @@ class _Tally:
     failures: tuple[Failure, ...] = ()
 
     def fail(self, what: str, why: str) -> None:
-        _log.warning("cannot migrate this yet", migration=PROMOTE_TEMPLATE_SESSIONS_V1, what=what, why=why)
+        _log.warning("not_migrated_yet", migration=PROMOTE_TEMPLATE_SESSIONS_V1, what=what, why=why)
         self.failures = (*self.failures, (what, why))
         self.stats += TemplatePromoteStats(failures=1)
 

@@ -102,7 +102,7 @@ async def _plan_meeting(store: SessionStore, plan: MovePlan, source: ZoneStat, t
         return
     conflicts = [each.name for each in comparisons if each.action is CopyAction.CONFLICT]
     if conflicts:
-        _log.warning("two sessions changed at the same time; both are kept", zone=str(source.zone), files=conflicts)
+        _log.warning("both_sessions_kept", zone=str(source.zone), files=conflicts)
     if is_archive:
         plan.add(MoveSession(source.zone, target.zone), archive=True)
     elif not conflicts and source.modified_at_ms > target.modified_at_ms:

@@ -102,7 +102,7 @@ async def _run(run: MigrationRun) -> list[MigrationReport]:
         for migrate in (migrate_block_zones_v1, migrate_promote_template_sessions_v1):
             report = await migrate(run)
             _log.info(
-                "migration finished",
+                "migration_done",
                 migration=report.name,
                 outcome=str(report.outcome),
                 dry_run=report.dry_run,

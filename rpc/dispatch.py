@@ -308,5 +308,5 @@ def _batch(answers: list[_Pieces]) -> _Pieces:
 def _unexpected(what: str) -> WireError:
     """Log the exception being handled, under an id, and return what the client may know of it: the id."""
     error_id = secrets.token_hex(8)
-    _log.exception("call failed", error_id=error_id, method=what)
+    _log.exception("call_failed", error_id=error_id, method=what)
     return internal_error(error_id)

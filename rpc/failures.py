@@ -37,4 +37,4 @@ class FailureLog:
             self._logged_at.clear()
         self._logged_at[sentence] = now
         cause = None if error.__cause__ is None else repr(error.__cause__)
-        _log.error("storage failed", code=error.word, method=method, reason=sentence, cause=cause, hint=error.hint)
+        _log.error("storage_failed", code=error.word, method=method, reason=sentence, cause=cause, hint=error.hint)

@@ -69,14 +69,16 @@ class Rights:
     """What a caller may do.
 
     Attributes:
+        word: what the log calls them.
         may_change: it may change what is stored, not only read it.
     """
 
+    word: str
     may_change: bool
 
 
-FULL: Final = Rights(may_change=True)
-READ_ONLY: Final = Rights(may_change=False)
+FULL: Final = Rights("full", may_change=True)
+READ_ONLY: Final = Rights("read_only", may_change=False)
 
 
 def is_same_user(peer: socket.socket, uid: int) -> bool:

@@ -16,6 +16,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
+from rpc.trace import NOBODY_S, TRACE
 from srv import replies
 from srv.auth import RETRY_SHORTLY, Refusal, is_same_user
 from srv.requests import Request
@@ -32,6 +33,7 @@ LINGERING_SECONDS: Final = 2
 _FULL: Final = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again shortly", RETRY_SHORTLY, "OVERLOADED"
 )
+_NOT_HTTP: Final = "this is not a valid HTTP request"
 _INTERIM: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INT: Final = struct.Struct("i")
 
@@ -81,6 +83,12 @@ class Connection(RequestHandler):
         self.idle_since = self._loop.time()
 
     @property
+    def peer_kind(self) -> str:
+        """Say which way it came: `tcp` or `unix`."""
+        peer = None if self._link is None else self._link.get_extra_info("socket")
+        return "unix" if peer is not None and peer.family == socket.AF_UNIX else "tcp"
+
+    @property
     def has_queued(self) -> bool:
         """Tell whether another request has arrived behind the one that is being answered."""
         return bool(self._messages)
@@ -124,6 +132,7 @@ class Connection(RequestHandler):
         link = cast("asyncio.Transport", transport)
         if not self._owner.admit(self):
             self._force_close = True
+            self._owner.refusals.count(_FULL.status)
             body = replies.json_body(_FULL.facts)
             head = replies.head(_FULL.status, len(body), _FULL.headers, keep_alive=False)
             link.write(head + body)
@@ -309,7 +318,10 @@ class Connection(RequestHandler):
 
     def _answer_rubbish(self, error: Any) -> None:
         """Answer what is no HTTP. aiohttp would put the rubbish, which may hold a token, into the log and into its answer."""
+        TRACE.set(NOBODY_S)
         _log.debug("not_http", status=error.status, kind=type(error.exc).__name__)
+        refusal = Refusal(HTTPStatus(error.status), _NOT_HTTP)
+        self._owner.refusals.count(refusal.status)
         if self.transport is not None:
-            body = replies.json_body({"error": "this is not a valid HTTP request"})
-            self.transport.write(replies.head(HTTPStatus(error.status), len(body), keep_alive=False) + body)
+            body = replies.json_body(refusal.facts)
+            self.transport.write(replies.head(refusal.status, len(body), keep_alive=False) + body)

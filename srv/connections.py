@@ -13,6 +13,7 @@ from aiohttp.web_server import Server
 
 from srv.bounds import Bounds
 from srv.connection import Connection
+from srv.refusals import Refusals
 from srv.requests import Request
 
 READ_BUFFER_BYTES: Final = 64 * 2**10
@@ -28,15 +29,17 @@ class Connections(Server):
     Attributes:
         handler: answers every request.
         bounds: what they may take.
+        refusals: counts what is refused.
         is_stopping: what arrives from now on is not welcome.
     """
 
-    def __init__(self, handler: Handler, bounds: Bounds, everybody: set[Connection]) -> None:
+    def __init__(self, handler: Handler, bounds: Bounds, everybody: set[Connection], refusals: Refusals) -> None:
         """Keep the one handler of all requests, and count in among the connections of all listeners."""
         # What nobody waits for any more is not worked off. The writer completes what it has taken into a batch.
         super().__init__(_never_called, handler_cancellation=True)
         self.handler = handler
         self.bounds = bounds
+        self.refusals = refusals
         self._everybody = everybody
         self._open: set[Connection] = set()
         self._all_closed = asyncio.Event()

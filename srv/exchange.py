@@ -12,7 +12,9 @@ from typing import Any, Final
 from aiohttp import hdrs
 from multidict import istr
 
+from rpc.trace import Trace
 from srv.auth import READ_ONLY, Refusal, Rights
+from srv.refusals import Refusals
 from srv.replies import JSON, json_body, reply
 from srv.requests import Request
 
@@ -29,23 +31,31 @@ class Exchange:
 
     Attributes:
         request: what came.
-        id: what the log calls it; the caller's own where it has sent one.
         origin: of the page in a browser that sent it; None where none did.
         rights: what the caller may do; nothing but reading until the door has looked.
         marks: header lines of every answer.
+        trace: what is kept of it while it is served; bears the id under which the log speaks of it, the caller's own
+            where it has sent one.
     """
 
-    __slots__ = ("id", "marks", "origin", "request", "rights")
+    __slots__ = ("_refusals", "marks", "origin", "request", "rights", "trace")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, refusals: Refusals) -> None:
         """Give the request an id."""
         headers = request.headers
         given = headers.get(X_REQUEST_ID)
+        request_id = given if given is not None and _GIVEN_ID.fullmatch(given) else f"{_START}-{next(_NUMBERS)}"
         self.request = request
-        self.id = given if given is not None and _GIVEN_ID.fullmatch(given) else f"{_START}-{next(_NUMBERS)}"
         self.origin = headers.get(hdrs.ORIGIN)
         self.rights: Rights = READ_ONLY
-        self.marks = f"X-Request-Id: {self.id}\r\n".encode()
+        self.marks = f"X-Request-Id: {request_id}\r\n".encode()
+        self.trace = Trace(request_id)
+        self._refusals = refusals
+
+    def admit(self, rights: Rights) -> None:
+        """Let the caller do that much."""
+        self.rights = rights
+        self.trace.rights = rights.word
 
     def let_page_read(self) -> None:
         """Let the page that sent it read the answer: it is one that may call."""
@@ -89,6 +99,7 @@ class Exchange:
         return self.reply(status, (body,), len(body), headers)
 
     def refuse(self, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True) -> Coroutine[Any, Any, bool]:
-        """Answer why not."""
+        """Answer why not, and count it."""
+        self._refusals.count(refusal.status)
         body = json_body(refusal.facts)
         return self.reply(refusal.status, (body,), len(body), refusal.headers + headers, keep_alive=keep_alive)

@@ -16,12 +16,14 @@ from typing import Final, Protocol, TypeVar
 import structlog
 from aiohttp import hdrs
 
+from rpc.trace import TRACE
 from srv.auth import FULL, NO_TOKEN, Door, Refusal
 from srv.bodies import BodyLimit, BodyReader
 from srv.bounds import Bounds
 from srv.connection import Connection
 from srv.connections import Connections
 from srv.exchange import Exchange
+from srv.refusals import Refusals
 from srv.replies import json_body, reply
 from srv.requests import Request
 from srv.underway import Underway
@@ -119,6 +121,7 @@ class HttpService:
         self._is_stopping = False
         self._refuses_all = False
         self._underway = Underway()
+        self._refusals = Refusals()
         self._routes: dict[str, tuple[tuple[str, ...], _Serve]] = {
             "/rpc": (("POST",), self._rpc),
             "/readyz": (_READ, self._readyz),
@@ -128,7 +131,7 @@ class HttpService:
 
     def listener(self, door: Door) -> Connections:
         """Make the connections of a listener that has this door."""
-        connections = Connections(partial(self._handle, door), self._bounds, self._connections)
+        connections = Connections(partial(self._handle, door), self._bounds, self._connections, self._refusals)
         self._listeners.append(connections)
         return connections
 
@@ -156,10 +159,12 @@ class HttpService:
     async def close(self, seconds: float) -> None:
         """Close all connections, once what was written to them has left, or that many seconds are over."""
         await asyncio.gather(*(listener.close_all(seconds) for listener in self._listeners))
+        self._refusals.close()
 
     async def _handle(self, door: Door, request: Request) -> bool:
         self._underway.begin()
-        exchange = Exchange(request)
+        exchange = Exchange(request, self._refusals)
+        TRACE.set(exchange.trace)
         try:
             return await self._serve(door, exchange)
         except ConnectionError as error:
@@ -187,9 +192,9 @@ class HttpService:
             if (proof := door.proof(request.headers)) is not None:
                 exchange.marks += f"X-AuthProof: {proof}\r\n".encode()
         elif request.connection.is_trusted:
-            exchange.rights = FULL
+            exchange.admit(FULL)
         elif (rights := door.rights(request.headers)) is not None:
-            exchange.rights = rights
+            exchange.admit(rights)
         else:
             return self._refuse_caller(exchange, NO_TOKEN)
         return self._route(exchange, path)
@@ -209,10 +214,10 @@ class HttpService:
             return exchange.refuse(wrong_method, f"Allow: {allowed}\r\n".encode())
         return serve(exchange)
 
-    async def _refuse_caller(self, exchange: Exchange, refusal: Refusal) -> bool:
+    def _refuse_caller(self, exchange: Exchange, refusal: Refusal) -> Awaitable[bool]:
         """Refuse who may not come in, and say so in the log."""
-        _log.info("caller_refused", request_id=exchange.id, reason=refusal.reason)
-        return await exchange.refuse(refusal)
+        self._refusals.tell(exchange.request, refusal)
+        return exchange.refuse(refusal)
 
     def _rpc(self, exchange: Exchange) -> Awaitable[bool]:
         if exchange.origin is not None and exchange.request.content_type != "application/json":
@@ -290,4 +295,5 @@ class HttpService:
         facts = {"error": "internal error", "error_id": error_id}
         body = json_body(facts)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
+        self._refusals.count(status)
         return await reply(exchange.request, status, (body,), len(body), headers=exchange.marks, keep_alive=False)

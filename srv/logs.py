@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from rpc.trace import TRACE
 from srv.escapes import escaped, escaped_but_layout
 
 
@@ -26,7 +27,7 @@ def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     form = form or ("console" if is_terminal else "json")
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -59,6 +60,14 @@ def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
     logging.raiseExceptions = False  # A parent that closed our standard error must not be told so on standard error.
     # At debug level asyncio says little of use, once per selector.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def add_request_id(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Say of an event on whose account it happened, where it was a request's."""
+    request_id = TRACE.get().request_id
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event
 
 
 def escape_control_characters(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -11,6 +11,7 @@ import signal
 import stat
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from types import FrameType
 from typing import Final
 
@@ -84,7 +85,8 @@ class Stop:
         await self._asked.wait()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self.ask, signal.Signals(number).name)
+        # Whatever request it interrupts, it is not on its account.
+        self._loop.call_soon_threadsafe(self.ask, signal.Signals(number).name, context=Context())
 
     def _await_parent(self) -> None:
         """Read standard input to its end; what stands in it means nothing."""

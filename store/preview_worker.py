@@ -158,7 +158,7 @@ class PreviewWorker:
             try:
                 zones = await self._engine.archives_without_preview(SWEEP_ARCHIVES + failed)
             except Exception:  # noqa: BLE001 - said here, and tried again: previews go on whatever went wrong
-                _log.exception("archives without preview could not be listed")
+                _log.exception("previews_not_listed")
                 return False
             fresh = [zone for zone in zones if zone not in tried]
             if not fresh:
@@ -193,9 +193,9 @@ class PreviewWorker:
             return
         error = kept.exception()
         if isinstance(error, StoreError):
-            _log.warning("preview not kept", zone=zone, code=error.word, error=str(error))
+            _log.warning("preview_not_kept", zone=zone, code=error.word, error=str(error))
         elif error is not None:
-            _log.error("preview not worked out", zone=zone, exc_info=error)
+            _log.error("preview_failed", zone=zone, exc_info=error)
 
     async def _keep(self, zone: Zone, found: asyncio.Task[Preview]) -> None:
         preview = await found
@@ -221,7 +221,7 @@ class PreviewWorker:
             try:
                 return await _preview_by_child(read, size_bytes)
             except (_ChildFailedError, OSError) as error:
-                _log.warning("large snapshot is read on a thread", zone=zone, error=repr(error))
+                _log.warning("preview_child_failed", zone=zone, error=repr(error))
             return await self._in_thread(snapshot_preview, await _read_all(read))
 
     async def _output_text(self, zone: Zone) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+import structlog
+
 from store import limits
 from store.engine import AppendOutput, ArchiveSession, Engine, Result, WriteState
 from store.errors import InvalidParamsError, StaleSessionError, TooLargeError, ZoneNotFoundError
@@ -19,10 +21,12 @@ from store.limits import Limits
 from store.lines import joined, longest_line_bytes
 from store.previews import Preview
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written, ZoneStat
+from store.trace import TRACE
 from store.writer import Writer
 from store.zones import Zone, agent_archive_zone, agent_current_zone, validate_and_current
 
 _Answer = TypeVar("_Answer")
+_log = structlog.get_logger()
 
 
 class Previews(Protocol):
@@ -137,6 +141,14 @@ class Sessions:
         zone = validate_and_current(definition_id)
         archived = _given(await self._writer.submit(ArchiveSession(zone, self._now_ms(), session_id)), Archived)
         self._previews.notify()
+        if archived.archive_zoneid is not None:
+            _log.info(
+                "session_archived",
+                rights=TRACE.get().rights,
+                definition_id=zone.definition_id,
+                zone=archived.archive_zoneid,
+                session_id=archived.session_id,
+            )
         return archived
 
     async def list_archives(

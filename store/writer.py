@@ -170,4 +170,4 @@ class Writer:
         except Exception:  # noqa: BLE001 - the writer goes on, whatever the engine met
             # Housekeeping that fails, on a full disk say, is tried again after the next batch; what is stored stays
             # stored.
-            _log.exception("maintenance failed")
+            _log.exception("maintenance_failed")

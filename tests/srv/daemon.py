@@ -167,6 +167,18 @@ class Daemon:
             found = self._log_grew.wait_for(lambda: any(mark in line for line in self._log), WAIT_SECONDS)
         assert found, f"{event} was not logged: {self.log()}"
 
+    def events(self, name: str, **facts: Any) -> list[dict[str, Any]]:
+        """Return what it has logged so far of an event with these facts."""
+        wanted = {"event": name, **facts}.items()
+        return [event for event in map(json.loads, self.log().splitlines()) if wanted <= event.items()]
+
+    def wait_for_events(self, name: str, count: int, **facts: Any) -> list[dict[str, Any]]:
+        """Wait until it has logged an event with these facts so many times, and return them."""
+        with self._log_grew:
+            found = self._log_grew.wait_for(lambda: len(self.events(name, **facts)) >= count, WAIT_SECONDS)
+        assert found, f"{name} was not logged {count} times: {self.log()}"
+        return self.events(name, **facts)
+
     def connect(self) -> socket.socket:
         """Connect to its port."""
         return socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)

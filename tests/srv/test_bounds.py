@@ -17,6 +17,7 @@ from srv.auth import Door
 from srv.bounds import Bounds
 from srv.http import Dispatcher as AnyDispatcher
 from srv.http import Dispatchers, HttpService
+from srv.refusals import Refusals
 from srv.requests import Request
 from srv.tokens import Tokens
 from tests.srv.daemon import WAIT_SECONDS
@@ -320,7 +321,7 @@ async def test_a_connection_that_we_close_amid_a_body_is_a_lost_one() -> None:
         return False
 
     server = await asyncio.get_running_loop().create_server(
-        connections.Connections(handle, BOUNDS, set()), "127.0.0.1", 0
+        connections.Connections(handle, BOUNDS, set(), Refusals()), "127.0.0.1", 0
     )
     _reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     writer.write(head(10) + b"{")
