@@ -175,17 +175,29 @@ class Client:
         session_id: str | None = None,
         expect_offset: int | None = None,
     ) -> Appended:
-        r"""Append to the output, as one change. Each text gets one `\n` only where it does not end with one.
+        r"""Append to the output, as one change that is stored exactly once. Each text gets one `\n` unless it ends with one.
+
+        The client says behind which byte of which session the lines belong, so it may send them again after a lost answer:
+        where they are there already that is a success (`duplicate`). Where another has appended meanwhile they go behind that;
+        where the session was archived meanwhile they are in its archive, or go to the next one. What one client appends to one
+        agent is stored in the order of its calls.
+
+        Two writers that send equal bytes both have them stored. They cannot be told apart only where an answer was lost and
+        equal bytes of another have come to stand at the very place: then these count for both. Writers that share an agent and
+        care about that put a number or a name into their lines.
 
         Args:
             definition_id: the agent.
             lines: one text, or one or more.
-            session_id: the session they belong to; None for the one that is current.
-            expect_offset: the size in bytes that the output must have; None for whichever it has.
+            session_id: the session they belong to, and to no other; None for the one that is current.
+            expect_offset: the size in bytes that the output must have; None for whichever it has. It is sent as it is and never
+                shifted; where these very bytes are stored there already, that is a success and a duplicate.
 
         Raises:
             StaleSessionError: `session_id` is not that of the current session.
             OffsetMismatchError: the output has another size than `expect_offset`.
+            BrokenOffError: the time is over, and they may be stored. Where both `session_id` and `expect_offset` were given, the
+                same call finds that out later.
         """
         texts = [lines] if isinstance(lines, str) else list(lines)
         return await self._appends.append(definition_id, texts, session_id, expect_offset)

@@ -96,7 +96,8 @@ async def test_so_it_is_over_tcp(daemon: Daemon, proxy: FaultProxy, agent: str) 
         client._link.pace = Pace(30, sleep=no_time)
         for number in range(10):
             await client.append_output(agent, f"{number}")
-        assert [name for name, _ in proxy.requests].count("GET /healthz") == 1
+        asked = Counter(name for name, _ in proxy.requests)
+        assert asked == {"GET /healthz": 1, "agent:session:stat": 1, APPEND: 10}
         proxy.plan = every_third(*[fault for fault in Fault if fault is not Fault.NONE])
         for number in range(10, 60):
             await client.append_output(agent, f"{number}")
@@ -111,6 +112,25 @@ async def test_the_first_append_of_a_session_is_stored_once(client: Client, prox
         appended = await client.append_output(f"{agent}-{fault.name}", ["{}", "{}"])
         assert appended.size_bytes == 6
         assert await lines_of(client, f"{agent}-{fault.name}") == ["{}", "{}"]
+
+
+async def test_the_same_bytes_of_another_are_not_taken_for_a_lost_try(
+    client: Client, proxy: FaultProxy, agent: str, daemon: Daemon
+) -> None:
+    """Once it is clear that a lost try has stored nothing, what is found elsewhere is another's."""
+    meanwhile = iter(["of another", None, "the same"])
+
+    def plan(name: str) -> Fault:
+        if name != APPEND:
+            return Fault.NONE
+        line = next(meanwhile, None)
+        if line is not None:
+            daemon.call(APPEND, definition_id=agent, line=line)
+        return Fault.REQUEST_LOST if line == "of another" else Fault.NONE
+
+    proxy.plan = plan
+    assert not (await client.append_output(agent, "the same")).duplicate
+    assert await lines_of(client, agent) == ["of another", "the same", "the same"]
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
@@ -165,6 +185,8 @@ async def test_a_write_that_is_done_already_is_no_conflict(
     proxy.on_fault = lambda: daemon.call(WRITE, definition_id=agent, content='"of another"')
     with pytest.raises(RevisionMismatchError):
         await client.write_state(agent, '"mine again"', expect_revision=1)
+    with pytest.raises(RevisionMismatchError):
+        await client.write_state(agent, '"of another"', expect_revision=1)
     assert (await client.read(agent)).content == '"of another"'
 
 
@@ -185,6 +207,22 @@ async def test_a_write_whose_session_is_archived_before_it_is_sent_again(
     expected = '"mine"' if fault is Fault.ANSWER_LOST else None
     assert (await client.read_archive(agent, row.archived_at_ms)).content == expected
     assert (await client.read(agent)).content is None
+
+
+async def test_follow_gives_a_session_that_has_come_and_gone_while_nobody_looked(
+    client: Client, agent: str, daemon: Daemon
+) -> None:
+    """The first of them, where there were several."""
+    daemon.call(APPEND, definition_id=agent, line="long ago")
+    daemon.call(ARCHIVE, definition_id=agent)
+
+    async def live(_seconds: float) -> None:
+        for line in ("first", "second"):
+            daemon.call(APPEND, definition_id=agent, line=line)
+            daemon.call(ARCHIVE, definition_id=agent)
+
+    client._link.pace = Pace(30, sleep=live)
+    assert [line async for line in client.follow(agent)] == ["first"]
 
 
 async def test_follow_misses_nothing_and_doubles_nothing(

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from rpc.client import Client
-from rpc.errors import ImpostorError, TransportError
+from rpc.errors import ImpostorError, TransportError, UnreachableError
 from rpc.proof import NONCE_HEADER, PROOF_HEADER, proof_of
 from rpc.retries import Pace
 from store.errors import ReadOnlyError
@@ -166,6 +166,18 @@ async def test_who_is_too_busy_to_prove_it_is_no_impostor(daemon: Daemon) -> Non
         with pytest.raises(ImpostorError):
             await client.status()
     assert len(pauses) == 1
+
+
+async def test_a_connection_that_ends_with_its_proof_is_not_used(daemon: Daemon) -> None:
+    """A daemon that is about to stop says so; nothing was sent to it, so any call may be made again."""
+
+    async def last(head: bytes) -> bytes:
+        proved = proof_of(daemon.token, nonce_in(head), f"127.0.0.1:{squatting.port}")
+        return ok(f"{PROOF_HEADER}: {proved}", "Connection: close")
+
+    async with squatter(last) as squatting, Client(squatting.url, daemon.token, retry_seconds=0) as client:
+        with pytest.raises(UnreachableError):
+            await client.archive("maks")
 
 
 async def test_a_token_that_only_reads_is_proved_as_well(daemon: Daemon) -> None:
