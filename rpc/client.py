@@ -196,8 +196,8 @@ class Client:
         Raises:
             StaleSessionError: `session_id` is not that of the current session.
             OffsetMismatchError: the output has another size than `expect_offset`.
-            BrokenOffError: the time is over, and they may be stored. Where both `session_id` and `expect_offset` were given, the
-                same call finds that out later.
+            BrokenOffError: the time is over, and they may be stored. With both `session_id` and `expect_offset` given, the same
+                call finds that out later.
         """
         texts = [lines] if isinstance(lines, str) else list(lines)
         return await self._appends.append(definition_id, texts, session_id, expect_offset)

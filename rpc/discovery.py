@@ -50,8 +50,7 @@ class Address:
         Raises:
             ValueError: it is none.
         """
-        parsed = urlsplit(self.url)
-        if parsed.scheme not in {"http", "https"} or not parsed.hostname:
+        if not _is_url(self.url):
             raise ValueError(f"url must be like http://127.0.0.1:8377, got {quote(self.url)}")
 
 
@@ -70,6 +69,14 @@ class RunFile:
     unix_socket: str | None
     token_file: str | None
     tls_cert: str | None = None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parsed = urlsplit(text)
+        return parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return False
 
 
 def default_data_dir() -> Path:

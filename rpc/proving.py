@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
@@ -13,6 +14,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from rpc import proof
 from rpc.errors import ImpostorError, TransportError, UnreachableError
+
+_PROOF_SECONDS: Final = 10
 
 
 class NotHandedOutError(aiohttp.ClientConnectionError):
@@ -40,12 +43,14 @@ class ProvingConnector(aiohttp.TCPConnector):
         connection = await super()._create_connection(req, *arguments)
         is_proved = False
         try:
-            await _prove(connection, self._token, req.headers[hdrs.HOST])
+            async with asyncio.timeout(_PROOF_SECONDS):
+                await _prove(connection, self._token, req.headers[hdrs.HOST])
             is_proved = True
         except TransportError as reason:
             raise NotHandedOutError(reason) from reason
         except (aiohttp.ClientError, OSError) as error:
-            broken_off = UnreachableError(f"cannot reach the daemon: it broke off at once: {error}")
+            why = str(error) or type(error).__name__
+            broken_off = UnreachableError(f"cannot reach the daemon: it broke off, or did not answer: {why}")
             raise NotHandedOutError(broken_off) from error
         finally:
             if not is_proved:

@@ -24,7 +24,10 @@ _SILENCE_SECONDS: Final = 300
 _LOCALHOST: Final = "localhost"
 _JSON: Final = {"Content-Type": "application/json"}
 _GIVEN: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
-_SHOWN_BYTES: Final = 200
+_SHOWN_CHARACTERS: Final = 500
+
+_CONNECTIONS_MAX: Final = 100
+"""A tenth of what the daemon takes from all its callers; further calls wait for one of them."""
 
 
 class Transport:
@@ -41,7 +44,7 @@ class Transport:
         # The environment's proxies are not for a daemon on this machine.
         self._session = aiohttp.ClientSession(
             connector=_connector(address),
-            timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
@@ -97,7 +100,7 @@ class Transport:
 
 def refusal(status: int, answer: bytes) -> TransportError:
     """Return the error that an answer tells of which is not what was asked for."""
-    said = answer[:_SHOWN_BYTES].decode(errors="replace")
+    said = answer[:_SHOWN_CHARACTERS].decode(errors="replace")
     try:
         data = msgspec.json.decode(answer)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -105,17 +108,17 @@ def refusal(status: int, answer: bytes) -> TransportError:
     if not isinstance(data, dict):
         data = None
     elif isinstance(data.get("error"), str):
-        said = data["error"]
+        said = data["error"][:_SHOWN_CHARACTERS]
     return TransportError(f"the daemon answered HTTP {status}: {said}", status, data)
 
 
 def _connector(address: Address) -> aiohttp.BaseConnector:
     if address.unix_socket is not None:
-        return aiohttp.UnixConnector(str(address.unix_socket), limit=0)
+        return aiohttp.UnixConnector(str(address.unix_socket), limit=_CONNECTIONS_MAX)
     trust = _trust(address) or True
     if address.token is None or not is_provable(address.token):
-        return aiohttp.TCPConnector(limit=0, ssl=trust)
-    return ProvingConnector(address.token, limit=0, ssl=trust)
+        return aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, ssl=trust)
+    return ProvingConnector(address.token, limit=_CONNECTIONS_MAX, ssl=trust)
 
 
 def _trust(address: Address) -> ssl.SSLContext | None:
@@ -128,5 +131,8 @@ def _trust(address: Address) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=address.certificate)
+    try:
+        context.load_verify_locations(cadata=address.certificate)
+    except ssl.SSLError as error:
+        raise TransportError("the daemon's certificate cannot be understood") from error
     return context

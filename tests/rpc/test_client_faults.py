@@ -105,6 +105,12 @@ async def test_so_it_is_over_tcp(daemon: Daemon, proxy: FaultProxy, agent: str) 
         assert await lines_of(client, agent) == [f"{number}" for number in range(60)]
 
 
+async def test_a_crowd_of_calls_shares_a_hundred_connections(client: Client, proxy: FaultProxy, agent: str) -> None:
+    """Further calls wait, so that one client does not take the places of all others."""
+    await asyncio.gather(*(client.append_output(f"{agent}-{number}", "{}") for number in range(300)))
+    assert 1 < len(proxy.connections) <= 100
+
+
 async def test_the_first_append_of_a_session_is_stored_once(client: Client, proxy: FaultProxy, agent: str) -> None:
     """There is no session to name yet; that the lost one has begun one is found out."""
     for fault in Fault:

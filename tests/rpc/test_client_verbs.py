@@ -198,7 +198,7 @@ async def test_follow_waits_for_a_fresh_agent(client: Client, agent: str) -> Non
 
 def test_an_url_that_is_none_is_refused() -> None:
     """Before anything is sent, with what is wrong."""
-    for url in ("127.0.0.1:8377", "ftp://127.0.0.1", "http://", ""):
+    for url in ("127.0.0.1:8377", "ftp://127.0.0.1", "http://", "", "http://[::1", "http://a:99999", "http://a:x"):
         with pytest.raises(ValueError, match="url must be like"):
             Client(url)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rpc.client import Client
 from rpc.discovery import Address, Discovery
 from rpc.errors import NoDaemonError, TransportError
 from tests.srv.daemon import Daemon
@@ -91,6 +92,15 @@ def test_only_the_first_certificate_of_a_file_is_the_daemon_s(tmp_path: Path) ->
         discovery.find()
     path.write_text(f"leaf\n{CERTIFICATE}\nauthority\n{CERTIFICATE.replace('MIIB', 'MIIC')}\n")
     assert discovery.find().certificate == CERTIFICATE
+
+
+async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    path = tmp_path / "cert.pem"
+    path.write_text(CERTIFICATE)
+    client = Client.find(left(tmp_path, url="https://127.0.0.1:1", tls_cert=str(path)), token="token")
+    with pytest.raises(TransportError, match="certificate cannot be understood"):
+        await client.__aenter__()
 
 
 def test_tokens_are_not_shown(tmp_path: Path) -> None:
