@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rpc.client import Client
-from rpc.errors import CALL_ERRORS, RpcError, TransportError
+from rpc.errors import CALL_ERRORS, METHOD_NOT_FOUND, RpcError, TransportError
 from srv.commands import Run
 from srv.config import Settings
 from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
 
 _Result = TypeVar("_Result")
+
+_NO_METHOD_HINT: Final = "zonekeeper call rpc.discover describes every method."
 
 
 def client_command(work: Callable[[Client, argparse.Namespace], Awaitable[None]]) -> Run:
@@ -35,7 +37,8 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[_Result]]) -> _Re
     """
 
     async def connected() -> _Result:
-        async with Client.find(settings.data_dir, token=settings.token) as client:
+        token = settings.token or settings.read_token
+        async with Client.find(settings.data_dir, token=token) as client:
             return await work(client)
 
     try:
@@ -44,7 +47,7 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[_Result]]) -> _Re
         # The protocol's own errors have a number and neither a word nor a hint.
         word = error.word or (str(error.code) if isinstance(error, RpcError) else "")
         sentence = str(error) if str(error).startswith(f"{word}: ") else f"{word}: {error}"
-        hint = f"\n{escaped(error.hint)}" if error.hint else ""
-        raise StartFailedError(Exit.FAILED, escaped(sentence) + hint) from error
+        hint = error.hint or ("" if word != str(METHOD_NOT_FOUND.code) else _NO_METHOD_HINT)
+        raise StartFailedError(Exit.FAILED, "\n".join(escaped(each) for each in (sentence, hint) if each)) from error
     except TransportError as error:
         raise StartFailedError(Exit.FAILED, escaped(str(error))) from error

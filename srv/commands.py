@@ -16,7 +16,7 @@ Run = Callable[[argparse.Namespace, Settings], int]
 
 HELP_WIDTH: Final = 100
 
-CLIENT_SETTINGS: Final = [row for row in PROCESS_SETTINGS if row.name in {"data-dir", "token"}]
+CLIENT_SETTINGS: Final = [row for row in PROCESS_SETTINGS if row.name in {"data-dir", "token", "read-token"}]
 CLIENT_EXITS: Final = (Exit.STOPPED, Exit.FAILED, Exit.WRONG_USAGE)
 """Of the commands that are clients of a running daemon."""
 

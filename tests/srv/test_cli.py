@@ -165,6 +165,14 @@ def test_an_error_of_a_call_is_told_with_its_hint(daemon: Daemon, capsys: Captur
     assert "list_archives" in captured.err
 
 
+def test_a_method_that_is_none_is_told_with_where_they_are_described(daemon: Daemon, capsys: Capture) -> None:
+    """The protocol's own errors have a number and no hint."""
+    assert main(["call", "agent:session:reed", "--data-dir", str(daemon.data_dir)]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "zonekeeper: -32601: Method not found"
+    assert "rpc.discover" in second
+
+
 def test_numbers_are_sent_with_their_digits(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is JSON leaves as it was typed."""
     sent: list[object] = []
@@ -270,6 +278,18 @@ def test_the_parent_s_token_is_honoured(capsys: Capture, data_dir: Path, monkeyp
         assert "401" in capsys.readouterr().err
         monkeypatch.setenv("ZONEKEEPER_TOKEN", "parents-secret")
         assert main(["status", "--data-dir", str(data_dir)]) == 0
+
+
+def test_a_token_that_only_reads_is_enough_to_look(
+    capsys: Capture, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has set that alone can look at everything, and is told why a change is refused."""
+    tokens = {"ZONEKEEPER_TOKEN": "t" * 22, "ZONEKEEPER_READ_TOKEN": "r" * 22}
+    monkeypatch.setenv("ZONEKEEPER_READ_TOKEN", "r" * 22)
+    with Daemon.start(data_dir, environment=tokens):
+        assert main(["status", "--data-dir", str(data_dir)]) == 0
+        assert main(["archive", "maks", "--data-dir", str(data_dir)]) == 1
+    assert "READ_ONLY" in capsys.readouterr().err
 
 
 def test_a_dry_run_tells_all_and_writes_nothing(data_dir: Path) -> None:

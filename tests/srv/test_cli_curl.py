@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from srv.cli import main
 from tests.srv.command_line import CommandLine
@@ -63,6 +64,19 @@ def test_a_token_of_the_parent_is_read_from_its_variable(capsys: Capture, data_d
         assert main(["curl", "srv:status", "--data-dir", str(data_dir)]) == 0
         line = capsys.readouterr().out
         assert pasted(line, {"ZONEKEEPER_TOKEN": token})["pid"] == daemon.process.pid
+
+
+def test_over_tls_the_line_trusts_the_daemon_s_certificate(capsys: Capture, data_dir: Path, tmp_path: Path) -> None:
+    """And no other."""
+    certificate, key = tmp_path / "it's a cert.pem", tmp_path / "key.pem"
+    leaf = trustme.CA().issue_cert("127.0.0.1")
+    certificate.write_bytes(b"".join(each.bytes() for each in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(key)
+    with Daemon.start(data_dir, "--tls-cert", str(certificate), "--tls-key", str(key)) as daemon:
+        assert main(["curl", "srv:status", "--data-dir", str(data_dir)]) == 0
+        line = capsys.readouterr().out
+        assert "https://127.0.0.1:" in line
+        assert pasted(line)["pid"] == daemon.process.pid
 
 
 def test_nothing_is_printed_for_what_is_no_call(zonekeeper: CommandLine, capsys: Capture) -> None:

@@ -130,12 +130,34 @@ def test_following_ends_with_the_session(daemon: Daemon) -> None:
     assert terminal.shown == "a\nb\nzonekeeper: the session was archived\n"
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon: Daemon) -> None:
-    """As `head` does: nothing is said about the pipe."""
+def test_a_session_that_is_archived_meanwhile_is_not_mixed_with_the_next(daemon: Daemon) -> None:
+    """What is printed by then is all of the one session, and it is told that the rest is elsewhere."""
+    append(daemon, "output-mixed", *("x" * 100_000 for _ in range(40)))
+    command = [ZONEKEEPER, "output", "output-mixed", "--data-dir", str(daemon.data_dir)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment_with(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.read(1)  # the pipe holds less than the first page
+        daemon.call("agent:session:archive", definition_id="output-mixed")
+        append(daemon, "output-mixed", *("y" * 100_000 for _ in range(40)))
+        assert set(first + process.stdout.read()) == set(b"x\n")
+        assert process.stderr.read().startswith(b"zonekeeper: STALE_SESSION: ")
+        assert process.wait() == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon: Daemon, unbuffered: str) -> None:
+    """As `head` does: nothing is said about the pipe, however Python writes to it."""
     append(daemon, "output-head", *(f"{number:0100}" for number in range(10_000)))
     command = [ZONEKEEPER, "output", "output-head", "--data-dir", str(daemon.data_dir)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment_with(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=environment_with({"PYTHONUNBUFFERED": unbuffered}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
