@@ -304,7 +304,9 @@ class Client:
         """Return the OpenRPC document, which describes every method."""
         return await self._link.ask(records.OBJECT, "rpc.discover", {})
 
-    def follow(self, definition_id: str, *, first_line: int | None = None) -> AsyncIterator[str]:
+    def follow(
+        self, definition_id: str, *, first_line: int | None = None, session_id: str | None = None
+    ) -> AsyncIterator[str]:
         """Yield the lines of the current session's output as they come, each once, without its newline.
 
         A fresh agent is waited for. When the session is archived, what is left of it comes from the archive, and that is the
@@ -313,9 +315,11 @@ class Client:
 
         Args:
             definition_id: the agent.
-            first_line: number of the first line to yield, from 0; None for what comes from the first step on.
+            first_line: number of the first line to yield, from 0; None for what comes from the first step on, or for all of a
+                session that is named.
+            session_id: the session to follow, archived by now or not; None for the current one.
 
         Raises:
             StaleSessionError: the session is gone, and no archive is what has become of it.
         """
-        return follow(self._link, definition_id, first_line)
+        return follow(self._link, definition_id, first_line, session_id)

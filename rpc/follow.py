@@ -16,10 +16,12 @@ POLL_SECONDS_MAX: Final = 1.0
 """While nothing comes the waits double from the one to the other."""
 
 
-async def follow(link: Link, definition_id: str, first_line: int | None) -> AsyncIterator[str]:
+async def follow(link: Link, definition_id: str, first_line: int | None, session_id: str | None) -> AsyncIterator[str]:
     """See `rpc.client.Client.follow`."""
     poll = _Poll(link)
-    session_id, line = await _beginning(link, definition_id, first_line, poll)
+    line = first_line or 0
+    if session_id is None:
+        session_id, line = await _beginning(link, definition_id, first_line, poll)
     archived_at_ms: int | None = None
     while True:
         params = {

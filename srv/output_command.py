@@ -27,17 +27,20 @@ def output(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _print(client: Client, options: argparse.Namespace) -> None:
-    next_line = await _print_pages(client, options)
+    next_line, session_id = await _print_pages(client, options)
     if options.follow:
-        async for line in client.follow(options.definition_id, first_line=next_line):
+        async for line in client.follow(options.definition_id, first_line=next_line, session_id=session_id):
             write_lines([line])
         note("the session was archived")
 
 
-async def _print_pages(client: Client, options: argparse.Namespace) -> int:
-    """Print what is there, a page at a time, so that memory does not grow with it; return the number of the next line.
+async def _print_pages(client: Client, options: argparse.Namespace) -> tuple[int, str | None]:
+    """Print what is there, a page at a time, so that memory does not grow with it.
 
     All of it is of the session that was found at first, whatever becomes current meanwhile.
+
+    Returns:
+        The number of the next line, and the session, None where there is none.
     """
     # Past the end of every output: no lines, but how many there are, and in which session.
     end = await client.read_output(options.definition_id, options.archive, first_line=NUMBER_MAX)
@@ -62,4 +65,4 @@ async def _print_pages(client: Client, options: argparse.Namespace) -> int:
         else:
             write_lines(page.lines)
         next_line = page.next_line
-    return next_line
+    return next_line, end.session_id

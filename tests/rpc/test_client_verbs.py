@@ -186,6 +186,15 @@ async def test_follow_yields_each_line_once_and_ends_with_the_archive(client: Cl
     assert lines == ["1", "2", "3", "4", "5"]
 
 
+async def test_follow_finds_a_session_that_is_archived_by_now(client: Client, agent: str) -> None:
+    """Whoever has read some of it gets the rest of the same session, and nothing of the one that is current."""
+    first = await client.append_output(agent, ["a", "b", "c"])
+    await client.archive(agent)
+    await client.append_output(agent, ["of the next session"])
+    rest = [line async for line in client.follow(agent, first_line=1, session_id=first.session_id)]
+    assert rest == ["b", "c"]
+
+
 async def test_follow_waits_for_a_fresh_agent(client: Client, agent: str) -> None:
     """It begins with the first line of the session that comes."""
     following = client.follow(agent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -165,6 +166,19 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(daemon: Daemon, unbuffere
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_nobody_reads_ends_it_quietly(daemon: Daemon, unbuffered: str) -> None:
+    """Also where it is little that cannot be written, which Python would try again at its end."""
+    append(daemon, "output-unread", "a")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [ZONEKEEPER, "output", "output-unread", "--data-dir", str(daemon.data_dir)]
+    environment = environment_with({"PYTHONUNBUFFERED": unbuffered})
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_terminal_is_not_driven_by_output(daemon: Daemon) -> None:
