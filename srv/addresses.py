@@ -27,11 +27,18 @@ def hosts_of(address: str, port: int, names: Iterable[str] = (), *, scheme: str 
         names: further hosts, each with a port where that is another one, because something forwards to ours.
         scheme: http or https.
     """
-    ours = {"localhost", *(_literal(each) for each in _LOOPBACKS)}
-    if not ipaddress.ip_address(address).is_unspecified:  # 0.0.0.0 names nobody
-        ours.add(_literal(address))
+    aliases = ("localhost", *(_literal(each) for each in _LOOPBACKS))
+    return own_hosts(address, port, (*names, *aliases), scheme=scheme)
+
+
+def own_hosts(address: str, port: int, names: Iterable[str] = (), *, scheme: str = "http") -> frozenset[str]:
+    """Return the Host headers that speak of nobody but us: our address, and the names that were listed.
+
+    At another loopback address, and by the name localhost, somebody else may be reached on the same port. The arguments are
+    those of `hosts_of`.
+    """
     hosts = {name for name in names if _has_port(name)}
-    for name in ours | {name for name in names if not _has_port(name)}:
+    for name in (_as_called(address), *(name for name in names if not _has_port(name))):
         hosts.add(f"{name}:{port}")
         if port == _SCHEME_PORTS[scheme]:
             hosts.add(name)
@@ -40,10 +47,15 @@ def hosts_of(address: str, port: int, names: Iterable[str] = (), *, scheme: str 
 
 def url_of(address: str, port: int, *, scheme: str = "http") -> str:
     """Return the URL of a listener, as this machine calls it."""
+    return f"{scheme}://{_as_called(address)}:{port}"
+
+
+def _as_called(address: str) -> str:
+    """Return the address at which this machine reaches a listener: 0.0.0.0 names nobody."""
     parsed = ipaddress.ip_address(address)
     if parsed.is_unspecified:
         address = "127.0.0.1" if parsed.version == 4 else "::1"  # noqa: PLR2004 - IPv4
-    return f"{scheme}://{_literal(address)}:{port}"
+    return _literal(address)
 
 
 def _has_port(name: str) -> bool:

@@ -96,14 +96,28 @@ def is_same_user(peer: socket.socket, uid: int) -> bool:
 class Door:
     """Decides on one listener's requests."""
 
-    def __init__(self, tokens: Tokens, allowed_origins: Iterable[str], hosts: frozenset[str] | None) -> None:
-        """Keep what is asked for; `hosts` is None where the Host header means nothing, on a Unix socket."""
+    def __init__(
+        self,
+        tokens: Tokens,
+        allowed_origins: Iterable[str],
+        hosts: frozenset[str] | None,
+        own_hosts: frozenset[str] | None = None,
+    ) -> None:
+        """Keep what is asked for.
+
+        Args:
+            tokens: those that open it.
+            allowed_origins: whose pages may call.
+            hosts: what the Host header may be; None where it means nothing, on a Unix socket.
+            own_hosts: those of them that nobody else can be called by, so that they may be proved; None for all.
+        """
         self._tokens = [(tokens.full.encode(), FULL)]
         if tokens.read_only is not None:
             self._tokens.append((tokens.read_only.encode(), READ_ONLY))
         self._provable = [token for token in filter(None, (tokens.full, tokens.read_only)) if is_provable(token)]
         self._origins = frozenset(allowed_origins)
         self._hosts = hosts
+        self._own_hosts = own_hosts
 
     def refuse_stranger(self, headers: CIMultiDictProxy[str]) -> Refusal | None:
         """Check Host and Origin: refuse what is not meant for us, or comes from a page that may not call."""
@@ -143,12 +157,15 @@ class Door:
             headers: of the request; the nonce is in `X-AuthNonce`.
 
         Returns:
-            The proofs, that of the full token first, divided by commas; None where nobody asked, or no token is long enough.
+            The proofs, that of the full token first, divided by commas. None where nobody asked, where no token is long enough,
+            and where the Host may mean somebody else as well, who only passes the question on.
         """
         nonce = headers.get(X_AUTH_NONCE)
         if nonce is None or not is_nonce(nonce):
             return None
         host = headers.get(hdrs.HOST, "")
+        if self._own_hosts is not None and host.lower() not in self._own_hosts:
+            return None
         return ", ".join(proof_of(token, nonce, host) for token in self._provable) or None
 
 

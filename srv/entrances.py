@@ -8,7 +8,7 @@ import socket
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from srv.addresses import hosts_of, url_of
+from srv.addresses import hosts_of, own_hosts, url_of
 from srv.auth import Door
 from srv.config import Settings
 from srv.http import HttpService
@@ -61,8 +61,8 @@ class Entrances:
         loop = asyncio.get_running_loop()
         if self._tcp is not None:
             tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-            hosts = hosts_of(*self._address, settings.allow_host, scheme=self._scheme)
-            door = Door(tokens, settings.allow_origin, hosts)
+            hosts, own = (of(*self._address, settings.allow_host, scheme=self._scheme) for of in (hosts_of, own_hosts))
+            door = Door(tokens, settings.allow_origin, hosts, own)
             patience = self._handshake_seconds_max if tls else None
             self._listeners.append(
                 await loop.create_server(

@@ -126,12 +126,25 @@ def test_the_daemon_proves_that_it_has_the_tokens(shared: Daemon) -> None:
 
 def test_a_proof_is_of_the_host_that_was_called(shared: Daemon) -> None:
     """Passed on by a squatter on another port it does not fit; the daemon does not answer for a host that is not its own."""
-    name = f"LOCALHOST:{shared.port}"
-    _, headers, _ = shared.request("GET", "/healthz", headers={"X-AuthNonce": NONCE, "Host": name}, token=False)
-    assert headers["X-AuthProof"].startswith(prove(shared.token, NONCE, name.lower()))
     foreign = {"X-AuthNonce": NONCE, "Host": "127.0.0.1:1"}
     status, headers, _ = shared.request("GET", "/healthz", headers=foreign, token=False)
     assert (status, headers["X-AuthProof"]) == (403, None)
+
+
+@pytest.mark.parametrize("name", ["localhost", "[::1]"])
+def test_no_proof_for_a_host_that_somebody_else_may_be_called_by(shared: Daemon, name: str) -> None:
+    """On the same port of another loopback address a squatter could pass the question on, and the answer would fit."""
+    asked = {"X-AuthNonce": NONCE, "Host": f"{name}:{shared.port}"}
+    status, headers, _ = shared.request("GET", "/healthz", headers=asked, token=False)
+    assert (status, headers["X-AuthProof"]) == (200, None)
+
+
+def test_a_listed_host_is_proved_in_any_case(data_dir: Path) -> None:
+    """Who lists it vouches for what leads there; names of hosts are the same in any case."""
+    with Daemon.start(data_dir, "--allow-host", "zones.example:443") as daemon:
+        asked = {"X-AuthNonce": NONCE, "Host": "ZONES.example:443"}
+        _, headers, _ = daemon.request("GET", "/healthz", headers=asked, token=False)
+        assert headers["X-AuthProof"].startswith(prove(daemon.token, NONCE, "zones.example:443"))
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "g" * 32, "0" * 31, "0" * 129])
