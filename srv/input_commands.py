@@ -98,7 +98,7 @@ async def _append(options: argparse.Namespace, source: Input, show: Show, client
     except BaseException:
         # Whatever it is, Ctrl-C too: whoever goes on must know where.
         if appending.lines:
-            note(f"{counted(appending.lines, 'line')} of the input stored before this:")
+            note(f"stored {counted(appending.lines, 'line')} of the input before this:")
         raise
     return appending.result
 

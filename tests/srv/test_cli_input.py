@@ -144,7 +144,7 @@ def test_a_daemon_that_takes_less_at_once_gets_less_at_once(
     assert zonekeeper("output", "append-halves").splitlines() == lines
     (tmp_path / "lines").write_text(f"a\n{'x' * (9 * 2**20)}\nb\n", encoding="utf-8")
     first, second, *_ = zonekeeper.fails("append", "append-large", str(tmp_path / "lines")).splitlines()
-    assert first == "zonekeeper: 1 line of the input stored before this:"
+    assert first == "zonekeeper: stored 1 line of the input before this:"
     assert second.startswith("zonekeeper: TOO_LARGE: over the limit append_bytes_max")
     assert output_of(daemon, "append-large") == ["a"]
 
@@ -154,7 +154,7 @@ def test_a_line_that_is_no_text_is_named(daemon: Daemon, tmp_path: Path, zonekee
     (tmp_path / "lines").write_bytes(b"a\nb\nc\xff\nd\n")
     said = zonekeeper.fails("append", "append-text", str(tmp_path / "lines"))
     assert said == (
-        "zonekeeper: 2 lines of the input stored before this:\nzonekeeper: line 3 of the input is not UTF-8\n"
+        "zonekeeper: stored 2 lines of the input before this:\nzonekeeper: line 3 of the input is not UTF-8\n"
     )
     assert output_of(daemon, "append-text") == ["a", "b"]
 
@@ -199,7 +199,7 @@ def test_a_terminal_is_read_line_by_line_and_ctrl_c_ends_it(daemon: Daemon) -> N
             other.wait_for("one\n")
         terminal.interrupt()
         assert terminal.wait() == 1
-    assert "zonekeeper: 1 line of the input stored before this:\nzonekeeper: interrupted\n" in terminal.shown
+    assert "zonekeeper: stored 1 line of the input before this:\nzonekeeper: interrupted\n" in terminal.shown
 
 
 def test_large_input_has_a_progress_bar_on_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
