@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion10, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -292,7 +292,10 @@ class Connection(RequestHandler):
     async def _answer(self, message: Any, body: StreamReader) -> bool:
         """Answer one request; tells whether the connection stays open."""
         if not isinstance(message, RawRequestMessage):
-            self._answer_rubbish(message)
+            self._answer_rubbish(HTTPStatus(message.status), type(message.exc).__name__)
+            return False
+        if message.version < HttpVersion10:  # a line without a version: nobody has spoken that since 1996
+            self._answer_rubbish(HTTPStatus.BAD_REQUEST, "HTTP/0.9")
             return False
         request = self._request = Request(message, body, self)
         try:
@@ -302,8 +305,8 @@ class Connection(RequestHandler):
                 keep_alive = False
         finally:
             self._request = None
-        # What follows an upgrade that was not taken up is not ours to read.
-        return keep_alive and not self._upgraded and not self._close
+        # What follows an upgrade that was not taken up is not ours to read; what stands before it is yet to be answered.
+        return keep_alive and not self._close and (bool(self._messages) or not self._upgraded)
 
     async def _drop(self, body: StreamReader) -> None:
         """Read on for a while what nobody wanted, so that the caller gets to read why."""
@@ -316,11 +319,11 @@ class Connection(RequestHandler):
         except RequestPayloadError:
             _log.debug("body_broke_off")
 
-    def _answer_rubbish(self, error: Any) -> None:
+    def _answer_rubbish(self, status: HTTPStatus, kind: str) -> None:
         """Answer what is no HTTP. aiohttp would put the rubbish, which may hold a token, into the log and into its answer."""
         TRACE.set(NOBODY_S)
-        _log.debug("not_http", status=error.status, kind=type(error.exc).__name__)
-        refusal = Refusal(HTTPStatus(error.status), _NOT_HTTP)
+        _log.debug("not_http", status=status, kind=kind)
+        refusal = Refusal(status, _NOT_HTTP)
         self._owner.refusals.count(refusal.status)
         if self.transport is not None:
             body = replies.json_body(refusal.facts)

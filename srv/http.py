@@ -35,7 +35,7 @@ ALIVE: Final = json_body({"status": "alive"})
 _NOT_FOUND: Final = Refusal(HTTPStatus.NOT_FOUND, "nothing is here; POST /rpc is where the methods are")
 _NO_PATH: Final = Refusal(HTTPStatus.BAD_REQUEST, "the target of the request must be a path")
 _NOT_JSON: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "from a browser, Content-Type must be application/json")
-_NOT_CHUNKED: Final = Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked")
+_NOT_CHUNKED: Final = Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked, and that in HTTP/1.1")
 _STOPPING: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down")
 _NOT_READY: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read")
 _ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")
@@ -202,7 +202,7 @@ class HttpService:
     def _route(self, exchange: Exchange, path: str) -> Awaitable[bool]:
         request = exchange.request
         encodings = request.headers.getall(hdrs.TRANSFER_ENCODING, None)
-        if encodings is not None and [each.lower() for each in encodings] != ["chunked"]:
+        if encodings is not None and not (request.speaks_1_1 and [each.lower() for each in encodings] == ["chunked"]):
             return exchange.refuse(_NOT_CHUNKED)
         route = self._routes.get(path)
         if route is None:

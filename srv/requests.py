@@ -49,9 +49,10 @@ class Request:
 
     @property
     def body_bytes(self) -> int | None:
-        """Size of the body where it is declared; the parser has seen to it that it is a number."""
+        """Size of the body where it is declared; the parser has seen to it that it is a number, with any zeros before it."""
         size = self.headers.get(hdrs.CONTENT_LENGTH)
-        return None if size is None else int(size)
+        # Of thousands of digits, `int` refuses to make a number.
+        return None if size is None else int(size.lstrip("0") or "0")
 
     @property
     def content_type(self) -> str:

@@ -35,7 +35,6 @@ class Stop:
         self._announce = announce
         self._clean_up = clean_up
         self._signals: list[signal.Signals] = []
-        self._is_signalled = False
         self._asked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -66,8 +65,9 @@ class Stop:
             signal.signal(each, signal.SIG_IGN)
 
     def ask(self, reason: str) -> None:
-        """Ask to stop; to ask again changes nothing."""
+        """Ask to stop; who asks a second time does not want to wait."""
         if self._asked.is_set():
+            self._end(f"{reason} again")
             return
         _log.info("stopping", reason=reason)
         self._announce(reason)
@@ -86,14 +86,7 @@ class Stop:
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         # Whatever request it interrupts, it is not on its account.
-        self._loop.call_soon_threadsafe(self._heed, signal.Signals(number).name, context=Context())
-
-    def _heed(self, name: str) -> None:
-        """Stop at a signal; whoever sends a second one does not want to wait. A parent may end its pipe and send one."""
-        if self._is_signalled:
-            self._end(f"{name} again")
-        self._is_signalled = True
-        self.ask(name)
+        self._loop.call_soon_threadsafe(self.ask, signal.Signals(number).name, context=Context())
 
     def _await_parent(self) -> None:
         """Read standard input to its end; what stands in it means nothing."""
@@ -103,7 +96,11 @@ class Stop:
         except OSError:
             pass  # a standard input that cannot be read has no parent at its other end
         if not self._asked.is_set():
-            self._loop.call_soon_threadsafe(self.ask, "standard input ended")
+            self._loop.call_soon_threadsafe(self._parent_gone)
+
+    def _parent_gone(self) -> None:
+        if not self._asked.is_set():
+            self.ask("standard input ended")
 
     def _end(self, reason: str) -> None:
         _log.warning("stopped_at_once", reason=reason)

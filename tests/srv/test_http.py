@@ -151,6 +151,37 @@ def test_a_caller_that_waits_for_the_go_ahead_gets_it(daemon: Daemon) -> None:
         assert read_response(connection)[0] == 200
 
 
+@pytest.mark.parametrize("zeros", [0, 20, 5_000])
+def test_a_size_may_have_zeros_before_it(daemon: Daemon, zeros: int) -> None:
+    """However many there are, it is the same number, also where the body comes later."""
+    body = rpc_body("agent:session:read", definition_id="maks")
+    with daemon.connect() as connection:
+        connection.sendall(daemon.head("POST", "/rpc", f"Content-Length: {'0' * zeros}{len(body)}"))
+        connection.sendall(body[:9])
+        daemon.request("GET", "/healthz")
+        connection.sendall(body[9:])
+        assert read_response(connection)[0] == 200
+
+
+def test_chunks_are_not_read_from_who_speaks_http_1_0(daemon: Daemon) -> None:
+    """HTTP/1.0 knows no chunks; whoever stands between two such may have taken them for something else."""
+    head = daemon.head("POST", "/rpc", "Transfer-Encoding: chunked").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with daemon.connect() as connection:
+        connection.sendall(head + b"2\r\n[]\r\n0\r\n\r\n")
+        status, headers, _ = read_response(connection)
+        assert (status, headers["Connection"]) == (400, "close")
+
+
+def test_what_stands_before_an_upgrade_is_answered(daemon: Daemon) -> None:
+    """Requests that came together with one that would leave HTTP are answered first."""
+    upgrade = daemon.head("GET", "/readyz", "Connection: Upgrade", "Upgrade: websocket")
+    with daemon.connect() as connection:
+        connection.sendall(daemon.head("GET", "/healthz") * 2 + upgrade + daemon.head("GET", "/healthz"))
+        received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+    assert received.count(b"Connection: close") == 1
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 def test_compressed_bodies_are_refused(daemon: Daemon, encoding: str) -> None:
     """A kilobyte that unfolds into a gigabyte is not unfolded at all."""
@@ -166,6 +197,8 @@ def test_compressed_bodies_are_refused(daemon: Daemon, encoding: str) -> None:
         b"hello\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /healthz\r\n\r\n",
+        b"GET /healthz\r\nHost: x\r\n\r\n",
         b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",

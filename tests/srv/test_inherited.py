@@ -118,9 +118,6 @@ WRONG: dict[str, Callable[[Path], list[socket.socket]]] = {
     "does not listen": lambda _folder: [socket.socket()],
     "listens on 0.0.0.0, which is neither a loopback address nor": lambda _folder: [tcp("0.0.0.0")],
     "is open to others": lambda folder: [unix(folder / "given" / "z.sock", file_mode=0o660, directory_mode=0o755)],
-    "is open to others, who could put another socket there": lambda folder: [
-        unix(folder / "given" / "z.sock", directory_mode=0o777)
-    ],
     "has no path": abstract,
     "is not at": removed,
     "the inherited socket 4 (two) is a second TCP socket": lambda _folder: [tcp(), tcp()],

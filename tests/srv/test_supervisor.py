@@ -75,15 +75,6 @@ def test_the_watchdog_hears_the_event_loop_and_nothing_of_a_stopped_process(data
         assert manager.next() == {"WATCHDOG": "1"}
 
 
-async def test_it_is_the_event_loop_that_says_it_is_alive(manager: Manager) -> None:
-    """No ping comes while the loop is held up, though the process runs; they go on once it does."""
-    with closing(Supervisor({**manager.environment, "WATCHDOG_USEC": "3000"})) as ours:
-        ours.keep_alive()
-        manager.drop_all()
-        assert not manager.hears_within(0.1)  # holds the loop up itself, for a hundred pings
-        assert await asyncio.to_thread(manager.next) == {"WATCHDOG": "1"}
-
-
 async def test_three_pings_fit_into_the_watchdog_s_time(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that one may be lost, and one late. The watchdog of another process is none of ours."""
     delays: list[float] = []
