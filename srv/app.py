@@ -38,6 +38,7 @@ from srv.exits import Exit, StartFailedError
 from srv.health import Health
 from srv.http import Dispatchers, HttpService
 from srv.listen import CannotListenError
+from srv.logs import hide_in_logs
 from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION
@@ -317,6 +318,7 @@ class Daemon:
         settings = self._settings
         self._entrances.bind()
         tokens = self._data_dir.new_tokens(settings.token, settings.read_token)
+        hide_in_logs(tokens)
         await self._entrances.open(service, tokens)
         facts = {
             **self._entrances.facts,

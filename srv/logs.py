@@ -6,15 +6,20 @@ forge a line or drive a terminal.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rpc.trace import TRACE
 from srv.escapes import escaped, escaped_but_layout
+
+HIDDEN_CHARACTERS_MIN: Final = 8
+"""A shorter token, which only a parent can have set, would hide half of every line."""
 
 
 def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
@@ -60,6 +65,33 @@ def configure_logs(form: Literal["console", "json"] | None, level: str) -> None:
     logging.raiseExceptions = False  # A parent that closed our standard error must not be told so on standard error.
     # At debug level asyncio says little of use, once per selector.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def hide_in_logs(secrets: Iterable[str]) -> None:
+    """Write `[hidden]` for these texts from now on, wherever they stand: a caller may put its token where none belongs."""
+    hidden = [form for secret in secrets if len(secret) >= HIDDEN_CHARACTERS_MIN for form in _forms_of(secret)]
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Hiding(handler.formatter or logging.Formatter(), hidden))
+
+
+def _forms_of(secret: str) -> set[str]:
+    """Return a text as it stands in a line of the log: as it is, or within JSON."""
+    return {secret, json.dumps(secret)[1:-1]}
+
+
+class _Hiding(logging.Formatter):
+    """Formats as another does, and hides some texts in what comes out."""
+
+    def __init__(self, formatter: logging.Formatter, hidden: Sequence[str]) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._hidden = hidden
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self._formatter.format(record)
+        for text in self._hidden:
+            line = line.replace(text, "[hidden]")
+        return line
 
 
 def add_request_id(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -16,3 +17,9 @@ class Tokens:
 
     full: str
     read_only: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through those that there are."""
+        yield self.full
+        if self.read_only is not None:
+            yield self.read_only

@@ -154,6 +154,21 @@ def test_no_proof_for_what_is_no_nonce(shared: Daemon, nonce: str) -> None:
     assert (status, headers["X-AuthProof"]) == (200, None)
 
 
+@pytest.mark.parametrize("token", ["parents-secret", 'with"quotation\\marks'])
+def test_a_token_in_the_wrong_place_is_hidden_in_the_log(data_dir: Path, token: str) -> None:
+    """What a caller sends as its host, its origin or its request's id is quoted in the log, but not the token."""
+    given = {"ZONEKEEPER_TOKEN": token, "ZONEKEEPER_READ_TOKEN": "for-the-debugger"}
+    with Daemon.start(data_dir, environment=given) as daemon:
+        for sent in (token, "for-the-debugger"):
+            for name in ("Host", "Origin", "X-Request-Id"):
+                assert daemon.request("GET", "/readyz", headers={name: sent}, token=False)[0] in {401, 403}
+        daemon.stop()
+        assert "[hidden]" in daemon.log()
+        assert "for-the-debugger" not in daemon.log()
+        assert token not in daemon.log()
+        assert json.dumps(token)[1:-1] not in daemon.log()
+
+
 def test_a_weak_token_is_not_exposed_to_guessing(data_dir: Path) -> None:
     """A proof of a short token could be tried against a dictionary at leisure, so there is none."""
     with Daemon.start(data_dir, environment={"ZONEKEEPER_TOKEN": "hunter2"}) as daemon:
