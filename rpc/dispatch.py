@@ -75,13 +75,16 @@ class Dispatcher:
     Args:
         methods: by name.
         maxima: `batch_members_max` and `json_nesting_max` count here; the size of a body is for the transport to check.
+
+    Attributes:
+        memory: what large answers hold, also those of others that are sent with these.
     """
 
     def __init__(self, methods: Mapping[str, Method], maxima: Limits) -> None:
         self._maxima = maxima
         self._off_loop = OffLoop()
         self._failures = FailureLog()
-        self._memory = AnswerMemory(maxima.answer_memory_bytes_max)
+        self.memory = AnswerMemory(maxima.answer_memory_bytes_max)
         self._large_batches = asyncio.Semaphore(LARGE_BATCHES)
         self._take(methods)
 
@@ -139,7 +142,7 @@ class Dispatcher:
                 room = BatchRoom(self._maxima.batch_answer_bytes_max, self._large_batches)
                 pieces = await self._answer_batch(request, room)
             else:
-                room = Room(self._memory)
+                room = Room(self.memory)
                 ROOM.set(room)
                 pieces = await self._answer_one(request)
         except BaseException:
@@ -189,7 +192,7 @@ class Dispatcher:
         if not self._is_large(member):
             return await self._answer_one(member)
         async with room.turns:
-            own = Room(self._memory)
+            own = Room(self.memory)
             ROOM.set(own)
             try:
                 room.check()

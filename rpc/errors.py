@@ -91,6 +91,12 @@ def _kinds(of: type[StoreError]) -> Iterator[tuple[str, type[StoreError]]]:
 _KINDS: Final[Mapping[str, type[StoreError]]] = MappingProxyType(dict(_kinds(StoreError)))
 
 
+def advice(word: str) -> dict[str, str | bool]:
+    """Return `hint` and `retry` of a word of the store's, for whoever refuses on its own account."""
+    kind = _KINDS[word]
+    return {"hint": kind.hint, "retry": kind.retry}
+
+
 def internal_error(error_id: str) -> WireError:
     """Tell of an unexpected failure nothing but the id under which the log has it."""
     data = {"code": INTERNAL, "hint": INTERNAL_HINT, "retry": False, "error_id": error_id}

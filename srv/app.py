@@ -27,6 +27,7 @@ from migrations.records import (
 )
 from migrations.runner import plan_migrations, run_migrations
 from rpc.dispatch import Dispatcher
+from rpc.files import Files
 from rpc.methods import method_table, reading, refusing
 from rpc.openrpc import encoded
 from srv.announce import Announcer, MigrationTicker
@@ -308,6 +309,7 @@ class Daemon:
         full = Dispatcher(methods, self._limits)
         return HttpService(
             Dispatchers(full, full.over(reading(methods)), full.over(refusing(methods))),
+            files=Files(sessions, full.memory),
             is_ready=health.is_ready,
             openrpc=encoded(),
             bounds=Bounds(**{each.name: getattr(self._limits, each.name) for each in fields(Bounds)}),

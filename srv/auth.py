@@ -8,14 +8,15 @@ from __future__ import annotations
 import hmac
 import socket
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy, istr
 
+from rpc.errors import advice
 from rpc.proof import NONCE_HEADER, is_nonce, is_provable, proof_of
 from srv.tokens import Tokens
 
@@ -36,19 +37,21 @@ class Refusal:
         reason: the sentence for the caller.
         headers: further header lines.
         word: the stable word of the error where there is one, such as OVERLOADED.
+        details: further facts of the case.
     """
 
     status: HTTPStatus
     reason: str
     headers: bytes = b""
     word: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[str, object]:
         """The JSON body."""
         if self.word is None:
-            return {"error": self.reason}
-        return {"error": self.reason, "code": self.word, "retry": self.status == HTTPStatus.SERVICE_UNAVAILABLE}
+            return {"error": self.reason, **self.details}
+        return {"error": self.reason, "code": self.word, **advice(self.word), **self.details}
 
 
 NO_TOKEN: Final = Refusal(

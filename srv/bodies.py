@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -24,19 +26,43 @@ _BUSY: Final = Refusal(
 
 
 class BodyLimit:
-    """The largest body of one kind of request.
+    """What the body of one kind of request may be.
 
     Attributes:
-        bytes_max: its size.
-        refusal: what a larger one is answered.
+        bytes_max: its size at most.
+        too_large: what a larger one is answered.
+        not_utf8: what one is answered that is not UTF-8; None where that does not matter yet.
     """
 
-    def __init__(self, name: str, bytes_max: int) -> None:
+    def __init__(self, name: str, bytes_max: int, not_utf8: Refusal | None = None) -> None:
         """Name the limit as `store/limits.py` does."""
         self.bytes_max = bytes_max
-        self.refusal = Refusal(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"over the limit {name}: at most {bytes_max}", word="TOO_LARGE"
+        self.too_large = Refusal(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"over the limit {name}: at most {bytes_max}",
+            word="TOO_LARGE",
+            details={"limit": name, "max": bytes_max},
         )
+        self.not_utf8 = not_utf8
+
+    def checker(self) -> Callable[[bytes], Refusal | None]:
+        """Return what is given one body chunk by chunk, with an empty one at its end, and says from where on it is refused."""
+        if self.not_utf8 is None:
+            return _unchecked
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+
+        def check(chunk: bytes) -> Refusal | None:
+            try:
+                decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                return self.not_utf8
+            return None
+
+        return check
+
+
+def _unchecked(_chunk: bytes) -> None:
+    """Refuse nothing."""
 
 
 class Place:
@@ -101,7 +127,10 @@ class BodyReader:
         if not request.body.is_eof():
             return None
         body = request.body.read_nowait()
-        return body if len(body) <= limit.bytes_max else limit.refusal
+        if len(body) > limit.bytes_max:
+            return limit.too_large
+        check = limit.checker()
+        return check(body) or check(b"") or body
 
     def place(self) -> Place:
         """Return a place that a body takes while it is read, if it turns out to be large."""
@@ -117,7 +146,7 @@ class BodyReader:
         """
         size_bytes = request.body_bytes
         if size_bytes is not None and size_bytes > limit.bytes_max:
-            return limit.refusal
+            return limit.too_large
         try:
             request.ask_for_body()
             return await self._read(request, place, limit)
@@ -133,15 +162,18 @@ class BodyReader:
         silence = self._bounds.silence_seconds_max
         deadline = clock() + self._bounds.body_seconds_max
         body = bytearray()
+        check = limit.checker()
         try:
             async with asyncio.timeout_at(min(deadline, clock() + silence)) as patience:
                 while chunk := await request.body.readany():
                     body += chunk
                     if len(body) > limit.bytes_max:
-                        return limit.refusal
+                        return limit.too_large
+                    if refusal := check(chunk):
+                        return refusal
                     if len(body) > LARGE_BODY_BYTES and not place.grow(len(body)):
                         return _BUSY
                     patience.reschedule(min(deadline, clock() + silence))
         except TimeoutError:
             return self._late if clock() >= deadline else self._silent
-        return body
+        return check(b"") or body

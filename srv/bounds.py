@@ -15,6 +15,7 @@ class Bounds:
         head_seconds_max: until the first whole head on a new connection.
         idle_seconds_max: until the next whole head on a used one.
         body_bytes_max: one body.
+        snapshot_bytes_max: one body that is a snapshot.
         body_memory_bytes_max: large bodies together.
         body_seconds_max: for a whole body.
         answer_seconds_max: for a whole answer to be taken.
@@ -26,6 +27,7 @@ class Bounds:
     head_seconds_max: float
     idle_seconds_max: float
     body_bytes_max: int
+    snapshot_bytes_max: int
     body_memory_bytes_max: int
     body_seconds_max: float
     answer_seconds_max: float

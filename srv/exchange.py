@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from multidict import istr
 from rpc.trace import Trace
 from srv.auth import READ_ONLY, Refusal, Rights
 from srv.refusals import Refusals
-from srv.replies import JSON, json_body, reply
+from srv.replies import JSON, json_body, reply, stream
 from srv.requests import Request
 
 X_REQUEST_ID: Final = istr("X-Request-Id")
@@ -23,7 +23,12 @@ _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _START: Final = secrets.token_hex(4)
 _NUMBERS: Final = itertools.count(1)
 
-_EXPOSED: Final = "ETag, Content-Range, Accept-Ranges, Retry-After, X-AuthProof, X-Request-Id"
+_EXPOSED: Final = ", ".join(
+    (
+        *("ETag", "Content-Range", "Accept-Ranges", "Retry-After"),
+        *("X-AuthProof", "X-Request-Id", "X-Revision", "X-Session-Id", "X-Total-Lines"),
+    )
+)
 
 
 class Exchange:
@@ -57,6 +62,12 @@ class Exchange:
         self.rights = rights
         self.trace.rights = rights.word
 
+    @property
+    def is_pretty(self) -> bool:
+        """Tell whether JSON is wanted in the form for people: `?pretty`."""
+        path = self.request.path
+        return "?" in path and any(each.partition("=")[0] == "pretty" for each in path.partition("?")[2].split("&"))
+
     def let_page_read(self) -> None:
         """Let the page that sent it read the answer: it is one that may call."""
         lines = f"Access-Control-Allow-Origin: {self.origin}\r\nAccess-Control-Expose-Headers: {_EXPOSED}\r\nVary: Origin\r\n"
@@ -73,33 +84,58 @@ class Exchange:
         keep_alive: bool = True,
     ) -> Coroutine[Any, Any, bool]:
         """Answer; returns whether the connection stays open. See `srv.replies.reply`."""
-        request = self.request
-        if hdrs.TRANSFER_ENCODING in request.headers:
-            # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
-            keep_alive = False
-        connection = request.connection
-        if connection.ends:
-            # It is kept only as long as more has arrived on it.
-            keep_alive = keep_alive and (connection.has_queued or connection.has_unread)
         return reply(
-            request,
+            self.request,
             status,
             pieces,
             size_bytes,
             headers=self.marks + headers,
             content_type=content_type,
-            keep_alive=keep_alive and not connection.is_spent,
+            keep_alive=keep_alive and self._may_stay(),
+        )
+
+    def stream(
+        self,
+        status: HTTPStatus,
+        pieces: AsyncIterator[bytes],
+        size_bytes: int | None,
+        headers: bytes,
+        *,
+        content_type: bytes,
+        seconds_max: float | None,
+    ) -> Coroutine[Any, Any, bool]:
+        """Answer with a body that is made meanwhile; returns whether the connection stays open. See `srv.replies.stream`."""
+        return stream(
+            self.request,
+            status,
+            pieces,
+            size_bytes,
+            headers=self.marks + headers,
+            content_type=content_type,
+            keep_alive=self._may_stay(),
+            seconds_max=seconds_max,
         )
 
     def reply_json(
-        self, facts: object, status: HTTPStatus = HTTPStatus.OK, headers: bytes = b""
+        self, facts: object, status: HTTPStatus = HTTPStatus.OK, headers: bytes = b"", *, keep_alive: bool = True
     ) -> Coroutine[Any, Any, bool]:
         """Answer with a small JSON body."""
-        body = json_body(facts)
-        return self.reply(status, (body,), len(body), headers)
+        body = json_body(facts, is_pretty=self.is_pretty)
+        return self.reply(status, (body,), len(body), headers, keep_alive=keep_alive)
 
     def refuse(self, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True) -> Coroutine[Any, Any, bool]:
         """Answer why not, and count it."""
         self._refusals.count(refusal.status)
-        body = json_body(refusal.facts)
-        return self.reply(refusal.status, (body,), len(body), refusal.headers + headers, keep_alive=keep_alive)
+        return self.reply_json(refusal.facts, refusal.status, refusal.headers + headers, keep_alive=keep_alive)
+
+    def _may_stay(self) -> bool:
+        """Tell whether the connection may stay open, as far as we are concerned."""
+        request = self.request
+        if hdrs.TRANSFER_ENCODING in request.headers:
+            # aiohttp's parser takes the trailers of a body in chunks for headers of the request behind it.
+            return False
+        connection = request.connection
+        if connection.ends and not (connection.has_queued or connection.has_unread):
+            # It is kept only as long as more has arrived on it.
+            return False
+        return not connection.is_spent

@@ -11,21 +11,25 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import hdrs
 
+from rpc.files import Files
 from rpc.trace import TRACE
 from srv.auth import FULL, NO_TOKEN, Door, Refusal
-from srv.bodies import BodyLimit, BodyReader
+from srv.bodies import BodyLimit
 from srv.bounds import Bounds
 from srv.connection import Connection
 from srv.connections import Connections
 from srv.exchange import Exchange
+from srv.files import FileRoutes
+from srv.intake import Intake
 from srv.refusals import Refusals
 from srv.replies import json_body, reply
 from srv.requests import Request
+from srv.routes import READ, Route
 from srv.underway import Underway
 
 _log = structlog.get_logger()
@@ -38,20 +42,15 @@ _NOT_JSON: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "from a browser, C
 _NOT_CHUNKED: Final = Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked, and that in HTTP/1.1")
 _STOPPING: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is shutting down")
 _NOT_READY: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read")
-_ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")
 
 _PREFLIGHT: Final = (
-    b"Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
-    b"Access-Control-Allow-Headers: authorization, content-type, x-authkey, x-authnonce, x-request-id\r\n"
+    b"Access-Control-Allow-Methods: GET, HEAD, POST, PUT\r\n"
+    b"Access-Control-Allow-Headers: authorization, content-type, if-match, if-none-match, if-range, range, "
+    b"x-authkey, x-authnonce, x-request-id\r\n"
     b"Access-Control-Max-Age: 600\r\n"
 )
-_READ: Final = ("GET", "HEAD")
 
 _ASKED_METHOD: Final = hdrs.ACCESS_CONTROL_REQUEST_METHOD
-
-_Answer = TypeVar("_Answer")
-_Body = bytes | bytearray
-_Serve = Callable[[Exchange], Awaitable[bool]]
 
 
 class Answer(Protocol):
@@ -98,6 +97,7 @@ class HttpService:
         dispatchers: answer JSON-RPC.
         is_ready: tells whether the store can be read.
         openrpc: the OpenRPC document, JSON.
+        files: the files of sessions.
         bounds: what callers may take.
     """
 
@@ -105,6 +105,7 @@ class HttpService:
         self,
         dispatchers: Dispatchers,
         *,
+        files: Files,
         is_ready: Callable[[], Awaitable[bool]],
         openrpc: bytes,
         bounds: Bounds,
@@ -114,19 +115,20 @@ class HttpService:
         self._is_ready = is_ready
         self._openrpc = openrpc
         self._bounds = bounds
-        self._bodies = BodyReader(bounds)
         self._rpc_limit = BodyLimit("body_bytes_max", bounds.body_bytes_max)
         self._connections: set[Connection] = set()
         self._listeners: list[Connections] = []
         self._is_stopping = False
         self._refuses_all = False
         self._underway = Underway()
+        self._intake = Intake(bounds, self._underway)
+        self._files = FileRoutes(files, self._intake, bounds, self._takes)
         self._refusals = Refusals()
-        self._routes: dict[str, tuple[tuple[str, ...], _Serve]] = {
-            "/rpc": (("POST",), self._rpc),
-            "/readyz": (_READ, self._readyz),
-            "/openrpc.json": (_READ, self._openrpc_json),
-            "/healthz": (_READ, self._healthz),
+        self._routes: dict[str, Route] = {
+            "/rpc": Route(("POST",), self._rpc),
+            "/readyz": Route(READ, self._readyz),
+            "/openrpc.json": Route(READ, self._openrpc_json),
+            "/healthz": Route(READ, self._healthz),
         }
 
     def listener(self, door: Door) -> Connections:
@@ -204,15 +206,14 @@ class HttpService:
         encodings = request.headers.getall(hdrs.TRANSFER_ENCODING, None)
         if encodings is not None and not (request.speaks_1_1 and [each.lower() for each in encodings] == ["chunked"]):
             return exchange.refuse(_NOT_CHUNKED)
-        route = self._routes.get(path)
+        route = self._routes.get(path) or self._files.route(path)
         if route is None:
             return exchange.refuse(_NOT_FOUND if path.startswith("/") else _NO_PATH)
-        methods, serve = route
-        if request.method not in methods:
-            allowed = ", ".join(methods)
+        if request.method not in route.methods:
+            allowed = ", ".join(route.methods)
             wrong_method = Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {allowed}")
             return exchange.refuse(wrong_method, f"Allow: {allowed}\r\n".encode())
-        return serve(exchange)
+        return route.serve(exchange)
 
     def _refuse_caller(self, exchange: Exchange, refusal: Refusal) -> Awaitable[bool]:
         """Refuse who may not come in, and say so in the log."""
@@ -222,37 +223,9 @@ class HttpService:
     def _rpc(self, exchange: Exchange) -> Awaitable[bool]:
         if exchange.origin is not None and exchange.request.content_type != "application/json":
             return exchange.refuse(_NOT_JSON)
-        return self._with_body(exchange, self._rpc_limit, self._answer_rpc, self._reply_rpc)
+        return self._intake.serve(exchange, self._rpc_limit, self._answer_rpc, self._reply_rpc)
 
-    async def _with_body(
-        self,
-        exchange: Exchange,
-        limit: BodyLimit,
-        work: Callable[[Exchange, _Body], Awaitable[_Answer]],
-        send: Callable[[Exchange, _Answer], Awaitable[bool]],
-    ) -> bool:
-        """Read the body, work out the answer, and send it, when the body is no longer in memory."""
-        request = exchange.request
-        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-            return await exchange.refuse(_ENCODED)
-        body: _Body | Refusal | None = self._bodies.arrived(request, limit)
-        if isinstance(body, Refusal):
-            return await exchange.refuse(body)
-        if body is not None:
-            return await send(exchange, await work(exchange, body))
-        place = self._bodies.place()
-        try:
-            with self._underway.paused():
-                body = await self._bodies.read(request, place, limit)
-            if isinstance(body, Refusal):
-                return await exchange.refuse(body, keep_alive=False)
-            answer = await work(exchange, body)
-            del body
-        finally:
-            place.leave()
-        return await send(exchange, answer)
-
-    def _answer_rpc(self, exchange: Exchange, body: _Body) -> Awaitable[Answer | None]:
+    def _answer_rpc(self, exchange: Exchange, body: bytes | bytearray) -> Awaitable[Answer | None]:
         dispatchers = self._dispatchers
         if not self._takes(exchange.request):
             return dispatchers.stopping.answer(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -24,6 +24,9 @@ JOIN_BYTES_MAX: Final = 64 * 2**10
 """Answers up to this size leave in one piece with their head."""
 
 JSON: Final = b"application/json"
+
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 
 _ALWAYS: Final = (
     b"Cache-Control: no-store\r\n"
@@ -75,23 +78,75 @@ async def reply(
     return keep_alive
 
 
+async def stream(
+    request: Request,
+    status: HTTPStatus,
+    pieces: AsyncIterator[bytes],
+    size_bytes: int | None,
+    *,
+    headers: bytes,
+    content_type: bytes,
+    keep_alive: bool,
+    seconds_max: float | None,
+) -> bool:
+    """Answer a request with a body that is made while it is sent, so that only a piece of it is in memory.
+
+    Args:
+        request: the request; of HTTP/1.1 where the size is not known.
+        status: the HTTP status.
+        pieces: the body, none of them empty. Nothing is sent before the first is there: what fails until then can be answered.
+        size_bytes: their size together; None where it is not known, which sends them in chunks.
+        headers: as in `reply`, and so on.
+        content_type: as there.
+        keep_alive: as there.
+        seconds_max: for the caller to take all of it; None where each piece may take as long as a whole answer otherwise.
+
+    Raises:
+        ConnectionError: the caller has gone, or was too slow.
+        Exception: what `pieces` raises. Once something was sent the connection is cut, so that no part passes for the whole.
+    """
+    keep_alive = keep_alive and request.keeps_alive and request.body.is_eof()
+    is_head = request.method == "HEAD"
+    piece = b"" if is_head else await anext(pieces, b"")
+    transport = request.transport
+    request.is_answered = True
+    transport.write(head(status, size_bytes, headers, content_type=content_type, keep_alive=keep_alive))
+    if is_head:
+        return keep_alive
+    clock = asyncio.get_running_loop().time
+    deadline = None if seconds_max is None else clock() + seconds_max
+    try:
+        while piece:
+            framed = (piece,) if size_bytes is not None else (b"%x\r\n" % len(piece), piece, b"\r\n")
+            await _write_all(request, request.transport, framed, deadline)
+            piece = await anext(pieces, b"")
+        if size_bytes is None:
+            request.transport.write(b"0\r\n\r\n")
+    except BaseException:
+        transport.abort()
+        raise
+    return keep_alive
+
+
 def head(
-    status: HTTPStatus, size_bytes: int, headers: bytes = b"", *, content_type: bytes = JSON, keep_alive: bool
+    status: HTTPStatus, size_bytes: int | None, headers: bytes = b"", *, content_type: bytes = JSON, keep_alive: bool
 ) -> bytes:
-    """Write status line and headers."""
-    size = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Length: %d\r\n" % size_bytes
+    """Write status line and headers; a size of None is that of a body in chunks."""
+    size = _CHUNKED if size_bytes is None else b"Content-Length: %d\r\n" % size_bytes
+    if status in _BODILESS:
+        size = b""
     connection = b"" if keep_alive else b"Connection: close\r\n"
     return b"".join((_opening(status, content_type), _date(int(time.time())), size, headers, connection, b"\r\n"))
 
 
-def json_body(facts: object) -> bytes:
-    """Write a small JSON body, with a line end for people."""
-    return json.dumps(facts, ensure_ascii=False).encode() + b"\n"
+def json_body(facts: object, *, is_pretty: bool = False) -> bytes:
+    """Write a small JSON body, with a line end for people, and indented where they want it so."""
+    return json.dumps(facts, ensure_ascii=False, indent=2 if is_pretty else None).encode() + b"\n"
 
 
 @lru_cache
 def _opening(status: HTTPStatus, content_type: bytes) -> bytes:
-    kind = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Type: %b\r\n" % content_type
+    kind = b"" if status in _BODILESS else b"Content-Type: %b\r\n" % content_type
     return f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + kind + _ALWAYS
 
 
@@ -100,8 +155,10 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-async def _write_all(request: Request, transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
-    with _Patience(request) as patience:
+async def _write_all(
+    request: Request, transport: asyncio.Transport, pieces: Iterable[bytes], deadline: float | None = None
+) -> None:
+    with _Patience(request, deadline) as patience:
         for portion in _portions(pieces):
             if transport.is_closing():
                 raise ConnectionResetError("the caller has gone")
@@ -135,12 +192,13 @@ class _Patience:
         written_bytes: how much of the answer was handed to the transport.
     """
 
-    def __init__(self, request: Request) -> None:
-        """Begin with what was handed over before."""
+    def __init__(self, request: Request, deadline: float | None = None) -> None:
+        """Begin with what was handed over before. The deadline is a time of the event loop's clock."""
         self._transport = request.transport
         self._loop = asyncio.get_running_loop()
         self._silence_seconds = request.connection.bounds.silence_seconds_max
-        self._deadline = self._loop.time() + request.connection.bounds.answer_seconds_max
+        seconds_max = request.connection.bounds.answer_seconds_max
+        self._deadline = self._loop.time() + seconds_max if deadline is None else deadline
         self.written_bytes = 0
 
     def __enter__(self) -> Self:

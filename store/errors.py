@@ -76,9 +76,9 @@ class RevisionMismatchError(StoreError):
     word = "REVISION_MISMATCH"
     hint = "Someone else wrote the snapshot. Read it again, merge, and write with the revision found there."
 
-    def __init__(self, expected: int, revision: int) -> None:
-        """Tell the stored revision, 0 where there is no snapshot."""
-        super().__init__(f"expect_revision is {expected}, but the stored revision is {revision}", revision=revision)
+    def __init__(self, expected: object, revision: int, param: str = "expect_revision") -> None:
+        """Tell what was expected and by what, and the stored revision, 0 where there is no snapshot."""
+        super().__init__(f"{param} is {expected}, but the stored revision is {revision}", revision=revision)
 
 
 class OffsetMismatchError(StoreError):
@@ -104,10 +104,10 @@ class ReadOnlyError(StoreError):
 
 
 class ZoneNotFoundError(StoreError):
-    """There is no such archive."""
+    """There is no such archive, or no such file in it or in the current session."""
 
     word = "ZONE_NOT_FOUND"
-    hint = "List the agent's archives with agent:session:list_archives."
+    hint = "See what there is: agent:session:stat tells of current sessions, agent:session:list_archives of archives."
 
 
 class TooLargeError(StoreError):

@@ -8,10 +8,11 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from rpc.files import Files
 from srv import bodies, connection, connections
 from srv.auth import Door
 from srv.bounds import Bounds
@@ -70,6 +71,7 @@ BOUNDS = Bounds(
     head_seconds_max=60,
     idle_seconds_max=60,
     body_bytes_max=8 * MIB,
+    snapshot_bytes_max=8 * MIB,
     body_memory_bytes_max=32 * MIB,
     body_seconds_max=60,
     answer_seconds_max=60,
@@ -85,7 +87,8 @@ async def listening(dispatcher: AnyDispatcher, **bounds: Any) -> AsyncIterator[i
         return False
 
     dispatchers = Dispatchers(dispatcher, dispatcher, dispatcher)
-    service = HttpService(dispatchers, is_ready=is_ready, openrpc=b"{}", bounds=replace(BOUNDS, **bounds))
+    files = cast("Files", None)  # nobody asks for one here
+    service = HttpService(dispatchers, files=files, is_ready=is_ready, openrpc=b"{}", bounds=replace(BOUNDS, **bounds))
     loop = asyncio.get_running_loop()
     server = await loop.create_server(service.listener(Door(Tokens("sesame"), (), None)), "127.0.0.1", 0)
     try:

@@ -200,10 +200,11 @@ def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(daemon: Daem
     status, headers, body = daemon.request("OPTIONS", "/rpc", None, asked, token=False)
     assert (status, body) == (204, b"")
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
-    assert (
-        headers["Access-Control-Allow-Headers"] == "authorization, content-type, x-authkey, x-authnonce, x-request-id"
-    )
+    assert headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PUT"
+    assert headers["Access-Control-Allow-Headers"].split(", ") == [
+        *("authorization", "content-type", "if-match", "if-none-match", "if-range", "range"),
+        *("x-authkey", "x-authnonce", "x-request-id"),
+    ]
     assert headers["Access-Control-Allow-Private-Network"] == "true"
     assert headers["Vary"] == "Origin"
 

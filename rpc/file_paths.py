@@ -1,0 +1,99 @@
+"""What the URL of a file says: which file it is, and how it is to be written; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Self
+from urllib.parse import parse_qsl
+
+from rpc.contract import METHODS
+from rpc.schema import WHOLE_NUMBER, Params
+from store.errors import InvalidParamsError, quote
+from store.limits import QUOTE_CHARACTERS_MAX, TIME_MS_MAX
+from store.zones import OUTPUT_FILE, SNAPSHOT_FILE
+
+MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {SNAPSHOT_FILE: "application/json", OUTPUT_FILE: "application/x-ndjson"}
+)
+"""Of the files that have a path."""
+
+_PATH: Final = re.compile(rf"/zones/([^/]*)/(?:current|archive/([^/]*))/({'|'.join(map(re.escape, MEDIA_TYPES))})")
+_WHOLE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
+_PRETTY: Final = "pretty"
+"""Concerns the form of the answer."""
+
+_PARAMS: Final = Params(next(row.params.rows for row in METHODS if row.name == "agent:session:write_state")[2:])
+"""Those of `write_state` but the agent, which is in the path, and the content, which is the body."""
+
+_NUMBERS: Final = frozenset(row.name for row in _PARAMS.rows if row.kind is WHOLE_NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """The path of a file. Whether there can be such an agent and such an archive is not known yet.
+
+    Attributes:
+        definition_id: the agent.
+        archived_at: the time of an archive, as it is written; None for the current session.
+        name: of the file.
+    """
+
+    definition_id: str
+    archived_at: str | None
+    name: str
+
+    @classmethod
+    def parse(cls, path: str) -> Self | None:
+        """Take a path to its parts, None where it is not that of a file.
+
+        Nothing is decoded, and no dots are followed: of each file there is one path.
+        """
+        match = _PATH.fullmatch(path)
+        return cls(match[1], match[2], match[3]) if match else None
+
+    @property
+    def is_writable(self) -> bool:
+        """Tell whether the file can be replaced: the snapshot of the current session can."""
+        return self.archived_at is None and self.name == SNAPSHOT_FILE
+
+    @property
+    def archived_at_ms(self) -> int | None:
+        """The time of an archive, unix ms.
+
+        Raises:
+            InvalidParamsError: it is not a whole number as we write it.
+        """
+        text = self.archived_at
+        if text is None:
+            return None
+        if not _WHOLE_NUMBER.fullmatch(text):
+            message = f"archived_at_ms must be a whole number from 0 to {TIME_MS_MAX}, got {quote(text)}"
+            raise InvalidParamsError("archived_at_ms", message)
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The parameters of `write_state` that stand in a query."""
+
+    session_id: str | None = None
+    expect_revision: int | None = None
+    covers_line: int | None = None
+
+    @classmethod
+    def parse(cls, query: str) -> Self:
+        """Take a query to its parameters.
+
+        Raises:
+            InvalidParamsError: one is unknown, ill-typed, or there twice.
+        """
+        sent: dict[str, str | int] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name in sent:
+                raise InvalidParamsError(name[:QUOTE_CHARACTERS_MAX], f"{quote(name)} is there more than once")
+            sent[name] = int(value) if name in _NUMBERS and _WHOLE_NUMBER.fullmatch(value) else value
+        sent.pop(_PRETTY, None)
+        return cls(**_PARAMS.bind(sent))
