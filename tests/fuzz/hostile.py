@@ -195,8 +195,8 @@ class Hostile:
         log = self.daemon.log()
         for word in _FAILURES:
             assert word not in log, log[max(0, log.find(word) - 2_000) : log.find(word) + 4_000]
-        for secret in self.secrets[:2]:
-            assert secret.decode() not in log
+        for line in log.splitlines():
+            assert not any(secret in line.encode() for secret in self.secrets[:2]), f"a token in the log: {line}"
 
 
 def check_pairs(messages: list[Message], answers: list[Message]) -> None:

@@ -75,7 +75,7 @@ def _soak(scratch: Path, plan: Plan, started: float) -> int:
                 asyncio.run(soak_daemon(hostile, round_seed))
                 soak_dispatcher(scratch / str(number), round_seed)
             except Exception as error:
-                raise AssertionError(f"{SEED_NAME}={round_seed}: {error}") from error
+                raise AssertionError(f"{SEED_NAME}={round_seed}: {error!r}") from error
             _say(f"{seconds_since(started):6.1f} s  seed {round_seed}: {CASES} spoiled requests, {_BODIES} bodies")
             if seconds_since(started) >= plan.seconds:
                 return number + 1
