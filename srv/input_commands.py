@@ -47,21 +47,20 @@ async def _write(options: argparse.Namespace, source: Input, show: Show, client:
     if not first:
         # Most likely what should have made it has failed, and the snapshot that is there is better than none.
         raise StartFailedError(Exit.FAILED, "nothing was read, so nothing was written")
-    data = bytearray(first)
-    async for chunk in chunks:
-        data += chunk
-    try:
-        content = data.decode()
-    except UnicodeDecodeError as error:
-        raise StartFailedError(Exit.FAILED, "the input is not UTF-8, so nothing was written") from error
-    written = await client.write_state(
+    written = await client.put_state(
         options.definition_id,
-        content,
+        _with_first(first, chunks),
         session_id=options.session_id,
         expect_revision=options.expect_revision,
         covers_line=options.covers_line,
     )
     return asdict(written)
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 async def _shown(source: Input, what: str, show: Show) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,30 @@ def test_nothing_is_no_snapshot(daemon: Daemon) -> None:
     assert daemon.call("agent:session:read", definition_id="write-nothing")["content"] == "{}"
 
 
-def test_a_snapshot_that_is_no_text_is_refused(daemon: Daemon, zonekeeper: CommandLine, tmp_path: Path) -> None:
-    """Nothing is stored."""
-    (tmp_path / "state").write_bytes(b'{"a": "\xff"}')
-    assert "UTF-8" in zonekeeper.fails("write", "write-bytes", str(tmp_path / "state"))
-    assert daemon.call("agent:session:read", definition_id="write-bytes")["session_id"] is None
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [(b'{"a": "\xff"}', "INVALID_"), (b"x" * (64 * 2**20 + 1), "TOO_LARGE: ")],
+    ids=["bytes", "large"],
+)
+def test_a_snapshot_that_is_no_text_or_too_large_is_refused_by_the_daemon(
+    daemon: Daemon, zonekeeper: CommandLine, tmp_path: Path, content: bytes, word: str
+) -> None:
+    """In its words, whatever the size; nothing is stored."""
+    (tmp_path / "state").write_bytes(content)
+    assert zonekeeper.fails("write", "write-refused", str(tmp_path / "state")).startswith(f"zonekeeper: {word}")
+    assert daemon.call("agent:session:read", definition_id="write-refused")["session_id"] is None
+
+
+def test_a_large_snapshot_is_streamed(daemon: Daemon, zonekeeper: CommandLine, tmp_path: Path) -> None:
+    """More than a request of JSON may hold at this daemon; and never much of it is in memory, but in pieces."""
+    (tmp_path / "state").write_bytes(b"x" * (60 * 2**20))
+    tracemalloc.start()
+    try:
+        assert zonekeeper("write", "write-large", str(tmp_path / "state")).startswith("wrote 60.0 MiB; ")
+        assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert daemon.call("agent:session:stat", definition_ids=["write-large"])[0]["snapshot_bytes"] == 60 * 2**20
 
 
 @pytest.mark.parametrize("command", ["write", "append"])
