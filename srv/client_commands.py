@@ -24,11 +24,13 @@ async def status(client: Client, options: argparse.Namespace) -> None:
         write_json(result)
         return
     migrations = result.pop("migrations", {})
-    lines = facts(list(flattened(result)))
+    groups = {name: members for name, members in result.items() if isinstance(members, dict)}
+    alone = {name: value for name, value in result.items() if name not in groups}
+    sections = [facts(list(flattened(members, name))) for name, members in (("", alone), *groups.items())]
     for name, found in migrations.items():
         outcome = escaped(str(found.pop("outcome", "")))
-        lines += ["", f"{escaped(name)}: {outcome}", *facts(list(flattened(found)), "  ")]
-    write_out("\n".join(lines))
+        sections.append([f"{escaped(name)}: {outcome}", *facts(list(flattened(found)), "  ")])
+    write_out("\n\n".join("\n".join(section) for section in sections if section))
 
 
 def call(options: argparse.Namespace, settings: Settings) -> int:

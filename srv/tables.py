@@ -54,9 +54,9 @@ def flattened(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _in_words(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool) or not isinstance(value, int):
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if not isinstance(value, int):
         return str(value)
     if name.endswith("_bytes"):
         return size_in_words(value)

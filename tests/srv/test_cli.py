@@ -127,7 +127,10 @@ def test_status_shows_the_running_daemon(daemon: Daemon, capsys: Capture) -> Non
     assert main(["status", "--data-dir", str(daemon.data_dir)]) == 0
     words = capsys.readouterr().out
     assert f"{daemon.process.pid}" in words
-    assert "store.wal_bytes" in words
+    first, *groups = words.split("\n\n")
+    assert re.search(r"^pid +\d+$", first, re.MULTILINE)
+    assert any(re.search(r"^store.wal_bytes +\d.* KiB$", group, re.MULTILINE) for group in groups)
+    assert re.search(r"^uptime_ms +(\d+ min )?\d+ s$", first, re.MULTILINE)
     assert main(["status", "--json", "--data-dir", str(daemon.data_dir)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["pid"] == daemon.process.pid
