@@ -15,7 +15,7 @@ from typing import Final
 from rpc import client_records as records
 from rpc.errors import BrokenOffError
 from rpc.link import Link
-from rpc.lookups import archive_of, newest_archives, stat_of
+from rpc.lookups import archive_of, archives_since, newest_archive_ms, stat_of
 from store.errors import OffsetMismatchError, StaleSessionError
 from store.lines import joined, shift_of_duplicate
 from store.records import Appended, ArchiveSummary
@@ -32,12 +32,12 @@ class _End:
     Attributes:
         session_id: of the current session, None where there is none.
         size_bytes: of its output.
-        archives: how many archives there were, where there is no session.
+        newest_ms: unix ms of the newest archive by then, where there is no session; -1 for none.
     """
 
     session_id: str | None
     size_bytes: int
-    archives: int = 0
+    newest_ms: int = -1
 
 
 @dataclass(slots=True)
@@ -91,13 +91,16 @@ class _Append:
     async def run(self, end: _End | None) -> Appended:
         """Append behind an end, which is looked for where it is not known, and again where it has moved."""
         while True:
-            if end is None:
-                stat = await stat_of(self._link, self._definition_id)
-                end = _End(stat.session_id, stat.output_bytes, stat.archives)
-            outcome = await self._try(end)
+            outcome = await self._try(end or await self._look())
             if isinstance(outcome, Appended):
                 return outcome
             end = outcome
+
+    async def _look(self) -> _End:
+        stat = await stat_of(self._link, self._definition_id)
+        if stat.session_id is not None:
+            return _End(stat.session_id, stat.output_bytes)
+        return _End(None, stat.output_bytes, await newest_archive_ms(self._link, self._definition_id))
 
     async def _try(self, end: _End) -> Appended | _End | None:
         """Append behind an end. Where that has moved: to where, or None where that is to be looked for."""
@@ -140,11 +143,11 @@ class _Append:
 
     async def _after_lost_beginning(self, before: _End, offset: int) -> Appended | _End:
         """Find out what has become of an append without a session, since what it has begun may be archived already."""
-        now = await stat_of(self._link, self._definition_id)
-        for archive in await newest_archives(self._link, self._definition_id, now.archives - before.archives):
+        now = await self._look()
+        for archive in await archives_since(self._link, self._definition_id, before.newest_ms):
             if appended := await self._held_by(archive, offset):
                 return appended
-        return _End(now.session_id, before.size_bytes, now.archives)
+        return _End(now.session_id, before.size_bytes, now.newest_ms)
 
     async def _in_archive(self, session_id: str | None, offset: int) -> Appended | None:
         """Tell what an append has done to a session that was archived since; None where that does not hold it."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from rpc import client_records as records
 from rpc.link import Link
-from rpc.lookups import archive_of, newest_archives, stat_of
+from rpc.lookups import archive_of, archives_since, newest_archive_ms, stat_of
 from store.errors import StaleSessionError
 from store.limits import READ_LINES_MAX
 
@@ -55,12 +55,12 @@ async def _beginning(link: Link, definition_id: str, first_line: int | None, pol
     before = await stat_of(link, definition_id)
     if before.session_id is not None:
         return before.session_id, before.total_lines if first_line is None else first_line
+    newest_ms = await newest_archive_ms(link, definition_id)
     while True:
         await poll.pause()
         now = await stat_of(link, definition_id)
-        if now.archives > before.archives:  # it has come and is gone already
-            *_, first = await newest_archives(link, definition_id, now.archives - before.archives)
-            return first.session_id, first_line or 0
+        if now.archives > before.archives and (gone := await archives_since(link, definition_id, newest_ms)):
+            return gone[-1].session_id, first_line or 0  # it has come and is gone already
         if now.session_id is not None:
             return now.session_id, first_line or 0
 

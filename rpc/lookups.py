@@ -14,12 +14,20 @@ async def stat_of(link: Link, definition_id: str) -> AgentStat:
     return stat
 
 
-async def newest_archives(link: Link, definition_id: str, count: int) -> list[ArchiveSummary]:
-    """List an agent's newest archives, newest first: so many, or all where there are fewer."""
-    rows: list[ArchiveSummary] = []
-    while len(rows) < count and (page := await _page(link, definition_id, count - len(rows), rows)):
-        rows += page
-    return rows
+async def newest_archive_ms(link: Link, definition_id: str) -> int:
+    """Return when an agent's newest archive was made, in unix ms; -1 where it has none."""
+    rows = await _page(link, definition_id, 1, [])
+    return rows[0].archived_at_ms if rows else -1
+
+
+async def archives_since(link: Link, definition_id: str, archived_at_ms: int) -> list[ArchiveSummary]:
+    """List the archives of an agent that are newer than that, newest first."""
+    newer: list[ArchiveSummary] = []
+    while rows := await _page(link, definition_id, READ_ARCHIVES_MAX, newer):
+        newer += (row for row in rows if row.archived_at_ms > archived_at_ms)
+        if rows[-1].archived_at_ms <= archived_at_ms:
+            break
+    return newer
 
 
 async def archive_of(link: Link, definition_id: str, session_id: str) -> ArchiveSummary | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -63,8 +63,10 @@ class FaultProxy:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # one of the two has gone, and so do we
         finally:
-            to_daemon.close()
-            to_client.close()
+            for writer in (to_daemon, to_client):
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
     async def leave(self) -> None:
         """End all connections."""
@@ -115,9 +117,16 @@ async def fault_proxy(directory: Path, daemon_socket: str) -> AsyncIterator[Faul
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
     """Read one HTTP message, whole."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-    return head + await reader.readexactly(int(fields.get(b"content-length", b"0")))
+    message = await reader.readuntil(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in message.split(b"\r\n")[1:] if line)
+    if fields.get(b"transfer-encoding") != b"chunked":
+        return message + await reader.readexactly(int(fields.get(b"content-length", b"0")))
+    chunk = b""
+    while not chunk.startswith(b"0\r\n"):
+        chunk = await reader.readuntil(b"\r\n")
+        chunk += await reader.readexactly(int(chunk, 16) + 2)
+        message += chunk
+    return message
 
 
 def _name(request: bytes) -> str:

@@ -46,6 +46,8 @@ class Squatter:
                 writer.write(answer)
                 await writer.drain()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def leave(self) -> None:
         """End all connections."""

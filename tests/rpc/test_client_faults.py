@@ -16,6 +16,7 @@ from rpc.client import Client
 from rpc.errors import BrokenOffError, NoDaemonError
 from rpc.retries import Pace
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError
+from store.records import ArchiveSummary
 from tests.rpc.fault_proxy import Fault, FaultProxy, Plan, fault_proxy
 from tests.srv.daemon import Daemon
 
@@ -74,7 +75,9 @@ def first(method: str, fault: Fault) -> Plan:
 async def lines_of(client: Client, agent: str) -> list[str]:
     """Read all lines of all sessions of an agent, the oldest first."""
     lines: list[str] = []
-    rows = await client.list_archives(agent, limit=100)
+    rows: list[ArchiveSummary] = []
+    while page := await client.list_archives(agent, 100, rows[-1].archived_at_ms if rows else None):
+        rows += page
     for archived_at_ms in [*(row.archived_at_ms for row in reversed(rows)), None]:
         lines += (await client.read_output(agent, archived_at_ms, first_line=0, limit=10_000)).lines
     return lines
@@ -97,7 +100,7 @@ async def test_so_it_is_over_tcp(daemon: Daemon, proxy: FaultProxy, agent: str) 
         for number in range(10):
             await client.append_output(agent, f"{number}")
         asked = Counter(name for name, _ in proxy.requests)
-        assert asked == {"GET /healthz": 1, "agent:session:stat": 1, APPEND: 10}
+        assert asked == {"GET /healthz": 1, "agent:session:stat": 1, "agent:session:list_archives": 1, APPEND: 10}
         proxy.plan = every_third(*[fault for fault in Fault if fault is not Fault.NONE])
         for number in range(10, 60):
             await client.append_output(agent, f"{number}")
@@ -137,6 +140,61 @@ async def test_the_same_bytes_of_another_are_not_taken_for_a_lost_try(
     proxy.plan = plan
     assert not (await client.append_output(agent, "the same")).duplicate
     assert await lines_of(client, agent) == ["of another", "the same", "the same"]
+
+
+@pytest.mark.parametrize("before", [[], ["{}"], ["{}", "{}"]])
+@pytest.mark.parametrize("fault", [Fault.REQUEST_LOST, Fault.ANSWER_LOST])
+async def test_an_append_whose_session_is_archived_before_it_is_sent_again_is_stored_once(
+    client: Client, proxy: FaultProxy, agent: str, daemon: Daemon, before: list[str], fault: Fault
+) -> None:
+    """The archive tells whether it holds the lines; if it does not, they go to the session that is current by then."""
+    if before:
+        await client.append_output(agent, before)
+    proxy.plan = first(APPEND, fault)
+    proxy.on_fault = lambda: daemon.call(ARCHIVE, definition_id=agent)
+    appended = await client.append_output(agent, ["{}", "last"])
+    assert await lines_of(client, agent) == [*before, "{}", "last"]
+    assert appended.duplicate == (fault is Fault.ANSWER_LOST)
+    current = (await client.stat([agent]))[0].session_id
+    assert (appended.session_id == current) == (fault is Fault.REQUEST_LOST)
+    assert (await client.append_output(agent, "next")).duplicate is False
+    assert await lines_of(client, agent) == [*before, "{}", "last", "next"]
+
+
+async def test_an_append_bound_to_a_session_is_never_put_into_another(
+    client: Client, proxy: FaultProxy, agent: str, daemon: Daemon
+) -> None:
+    """Lost and then archived it is done where the archive holds it, and refused where that does not."""
+    session_id = (await client.append_output(agent, "first")).session_id
+    proxy.plan = first(APPEND, Fault.ANSWER_LOST)
+    proxy.on_fault = lambda: daemon.call(ARCHIVE, definition_id=agent)
+    appended = await client.append_output(agent, "second", session_id=session_id)
+    assert (appended.duplicate, appended.session_id, appended.offset, appended.total_lines) == (True, session_id, 6, 2)
+    with pytest.raises(StaleSessionError):
+        await client.append_output(agent, "third", session_id=session_id)
+    assert await lines_of(client, agent) == ["first", "second"]
+
+
+async def test_two_writers_an_archiver_and_a_bad_line_lose_nothing_and_double_nothing(
+    client: Client, proxy: FaultProxy, agent: str, daemon: Daemon
+) -> None:
+    """Each line of each writer is in exactly one session, once, and in its writer's order."""
+    proxy.plan = every_third(Fault.ANSWER_LOST, Fault.REQUEST_LOST)
+
+    async def write(writer: Client, name: str) -> None:
+        for number in range(60):
+            await writer.append_output(agent, f"{name}{number}")
+
+    async with Client(daemon.url, daemon.token) as other:
+        writing = asyncio.gather(write(client, "a"), write(other, "b"))
+        archived = 0
+        while not writing.done():
+            archived += (await other.archive(agent)).session_id is not None
+        await writing
+        lines = await lines_of(other, agent)
+    assert archived > 1
+    for name in "ab":
+        assert [line for line in lines if line[0] == name] == [f"{name}{number}" for number in range(60)]
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NONE])
