@@ -90,7 +90,10 @@ def test_every_command_is_carried_out_by_a_function_of_ours(command: Command) ->
 
 def test_what_is_heavy_is_imported_only_where_it_is_used() -> None:
     """A client command does without the daemon, tables and completion, which take longer to import than its call does."""
-    script = "import sys; from srv.cli import main; import srv.client_commands; print(*sys.modules)"
+    modules = (
+        "srv.cli, srv.client_commands, srv.session_commands, srv.output_command, srv.input_commands, srv.curl_command"
+    )
+    script = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
     heavy = {"srv.app", "sqlite3", "structlog", "jsonrpcserver", "rich", "shtab", "uvloop", "prometheus_client"}
     assert heavy & set(done.stdout.split()) == set()

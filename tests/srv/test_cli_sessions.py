@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from srv.cli import main
 from tests.srv.command_line import CommandLine, archives_of
-from tests.srv.daemon import Daemon
-from tests.srv.terminal import on_terminal
+from tests.srv.daemon import ROOT, Daemon, environment_with
+from tests.srv.terminal import ZONEKEEPER, on_terminal
 
 Capture = pytest.CaptureFixture[str]
 
@@ -23,6 +25,16 @@ def test_read_prints_the_snapshot_to_the_byte(daemon: Daemon, zonekeeper: Comman
     content = f'{{"é": "{EVIL}"}}\n\n \t'
     daemon.call("agent:session:write_state", definition_id="read-byte", content=content)
     assert zonekeeper("read", "read-byte") == content
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_is_stored_is_printed_in_utf_8(daemon: Daemon, options: tuple[str, ...]) -> None:
+    """Whatever the language of the system is."""
+    daemon.call("agent:session:write_state", definition_id="read-utf", content='"é漢"')
+    command = [ZONEKEEPER, "read", "read-utf", *options, "--data-dir", str(daemon.data_dir)]
+    environment = environment_with({"PYTHONIOENCODING": "latin-1"})
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    assert "é漢" in done.stdout.decode()
 
 
 def test_read_finds_archives_too(daemon: Daemon, zonekeeper: CommandLine) -> None:
@@ -166,13 +178,30 @@ def test_archive_says_what_became_of_the_session(daemon: Daemon, zonekeeper: Com
     assert zonekeeper("archive", "archive") == "there is nothing to archive\n"
 
 
-@pytest.mark.parametrize("command", ["read", "mount", "output", "list", "archive", "stat", "write", "append"])
-def test_a_wrong_id_is_told_by_every_command(
-    zonekeeper: CommandLine, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """With the word once, the sentence, and what an id is."""
+OF_AN_AGENT = ("read", "mount", "output", "list", "archive", "stat", "write", "append")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """Return a file with something in it."""
     (tmp_path / "in").write_text("{}\n", encoding="utf-8")
-    files = [str(tmp_path / "in")] if command in {"write", "append"} else []
+    return str(tmp_path / "in")
+
+
+@pytest.mark.parametrize("command", [*OF_AN_AGENT, "agents"])
+def test_every_command_says_where_no_daemon_runs(capsys: Capture, command: str, file: str, data_dir: Path) -> None:
+    """And how to start one."""
+    agent = ["maks"] if command != "agents" else []
+    files = [file] if command in {"write", "append"} else []
+    assert main([command, *agent, *files, "--data-dir", str(data_dir)]) == 1
+    expected = f"zonekeeper: no daemon runs on {data_dir}; start one with: zonekeeper serve --data-dir {data_dir}\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize("command", OF_AN_AGENT)
+def test_a_wrong_id_is_told_by_every_command(zonekeeper: CommandLine, command: str, file: str) -> None:
+    """With the word once, the sentence, and what an id is."""
+    files = [file] if command in {"write", "append"} else []
     first, second, *rest = zonekeeper.fails(command, "a b", *files).splitlines()
     assert first == 'zonekeeper: INVALID_DEFINITION_ID: must match [A-Za-z0-9_-]+, got "a b"'
     assert second.startswith("Use the id of the agent definition")
