@@ -64,9 +64,11 @@ class Exchange:
 
     @property
     def is_pretty(self) -> bool:
-        """Tell whether JSON is wanted in the form for people: `?pretty`."""
-        path = self.request.path
-        return "?" in path and any(each.partition("=")[0] == "pretty" for each in path.partition("?")[2].split("&"))
+        """Tell whether JSON is wanted in the form for people: `?pretty`. Large answers need chunks for that, so HTTP/1.1."""
+        _, mark, query = self.request.path.partition("?")
+        if not mark or not self.request.speaks_1_1:
+            return False
+        return any(each.partition("=")[0] == "pretty" for each in query.split("&"))
 
     def let_page_read(self) -> None:
         """Let the page that sent it read the answer: it is one that may call."""

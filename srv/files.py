@@ -47,14 +47,17 @@ class FileRoutes:
         intake: reads bodies.
         bounds: what callers may take.
         takes: tells whether a request is still taken up when we stop.
+        off_loop: does what takes long.
     """
 
-    def __init__(self, files: Files, intake: Intake, bounds: Bounds, takes: Callable[[Request], bool]) -> None:
+    def __init__(
+        self, files: Files, intake: Intake, bounds: Bounds, takes: Callable[[Request], bool], off_loop: OffLoop
+    ) -> None:
         """Keep the collaborators."""
         self._files = files
         self._intake = intake
         self._takes = takes
-        self._off_loop = OffLoop()
+        self._off_loop = off_loop
         self._limit = BodyLimit("snapshot_bytes_max", bounds.snapshot_bytes_max, _NOT_UTF8)
         self._answer_seconds_max = bounds.answer_seconds_max
 

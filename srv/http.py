@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,7 +17,9 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import hdrs
 
+from rpc.bodies import OffLoop
 from rpc.files import Files
+from rpc.pretty import DIRECT_BYTES_MAX, indented, indented_in_steps
 from rpc.trace import TRACE
 from srv.auth import FULL, NO_TOKEN, Door, Refusal
 from srv.bodies import BodyLimit
@@ -27,14 +30,12 @@ from srv.exchange import Exchange
 from srv.files import FileRoutes
 from srv.intake import Intake
 from srv.refusals import Refusals
-from srv.replies import json_body, reply
+from srv.replies import JSON
 from srv.requests import Request
 from srv.routes import READ, Route
 from srv.underway import Underway
 
 _log = structlog.get_logger()
-
-ALIVE: Final = json_body({"status": "alive"})
 
 _NOT_FOUND: Final = Refusal(HTTPStatus.NOT_FOUND, "nothing is here; POST /rpc is where the methods are")
 _NO_PATH: Final = Refusal(HTTPStatus.BAD_REQUEST, "the target of the request must be a path")
@@ -122,7 +123,8 @@ class HttpService:
         self._refuses_all = False
         self._underway = Underway()
         self._intake = Intake(bounds, self._underway)
-        self._files = FileRoutes(files, self._intake, bounds, self._takes)
+        self._off_loop = OffLoop()
+        self._files = FileRoutes(files, self._intake, bounds, self._takes, self._off_loop)
         self._refusals = Refusals()
         self._routes: dict[str, Route] = {
             "/rpc": Route(("POST",), self._rpc),
@@ -239,13 +241,24 @@ class HttpService:
         if answer is None:
             return await exchange.reply(HTTPStatus.NO_CONTENT)
         try:
+            if exchange.is_pretty:
+                return await self._reply_pretty(exchange, answer)
             pieces = (*answer.pieces, b"\n")
             return await exchange.reply(HTTPStatus.OK, pieces, answer.size_bytes + 1)
         finally:
             answer.release()
 
+    async def _reply_pretty(self, exchange: Exchange, answer: Answer) -> bool:
+        """Answer in the form for people; a large answer is brought into it while it is sent, in chunks."""
+        if answer.size_bytes <= DIRECT_BYTES_MAX:
+            body = indented(b"".join(answer.pieces)) + b"\n"
+            return await exchange.reply(HTTPStatus.OK, (body,), len(body))
+        async with aclosing(indented_in_steps(answer.pieces, self._off_loop)) as pieces:
+            seconds_max = self._bounds.answer_seconds_max
+            return await exchange.stream(HTTPStatus.OK, pieces, None, b"", content_type=JSON, seconds_max=seconds_max)
+
     async def _healthz(self, exchange: Exchange) -> bool:
-        return await exchange.reply(HTTPStatus.OK, (ALIVE,), len(ALIVE))
+        return await exchange.reply_json({"status": "alive"})
 
     async def _readyz(self, exchange: Exchange) -> bool:
         if self._is_stopping:
@@ -265,8 +278,5 @@ class HttpService:
     async def _fail(self, exchange: Exchange, error_id: str) -> bool:
         if exchange.request.is_answered:
             return False
-        facts = {"error": "internal error", "error_id": error_id}
-        body = json_body(facts)
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        self._refusals.count(status)
-        return await reply(exchange.request, status, (body,), len(body), headers=exchange.marks, keep_alive=False)
+        failure = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", details={"error_id": error_id})
+        return await exchange.refuse(failure, keep_alive=False)
