@@ -1,1 +1,1 @@
-"""The protocol: names, shapes, codes. Knows no sockets and no SQL."""
+"""The protocol: names, shapes, codes, and its clients. Knows no SQL, and no sockets but those of the client."""

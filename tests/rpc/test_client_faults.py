@@ -161,6 +161,21 @@ async def test_an_append_whose_session_is_archived_before_it_is_sent_again_is_st
     assert await lines_of(client, agent) == [*before, "{}", "last", "next"]
 
 
+async def test_an_archive_without_output_holds_no_append(
+    client: Client, proxy: FaultProxy, agent: str, daemon: Daemon
+) -> None:
+    """What was lost before it was done is stored, whatever came and went meanwhile."""
+    proxy.plan = first(APPEND, Fault.REQUEST_LOST)
+
+    def come_and_go() -> None:
+        daemon.call(WRITE, definition_id=agent, content="{}")
+        daemon.call(ARCHIVE, definition_id=agent)
+
+    proxy.on_fault = come_and_go
+    assert not (await client.append_output(agent, "{}")).duplicate
+    assert await lines_of(client, agent) == ["{}"]
+
+
 async def test_an_append_bound_to_a_session_is_never_put_into_another(
     client: Client, proxy: FaultProxy, agent: str, daemon: Daemon
 ) -> None:
