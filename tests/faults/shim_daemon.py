@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -38,9 +39,11 @@ class ShimDaemon(Daemon):
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """As `Daemon`; the environment comes from `shim_environment`."""
+        """As `Daemon`, but no sockets are handed over to it; the environment comes from `shim_environment`."""
         assert environment is not None
+        assert not sockets
         self.data_dir = data_dir
         self.folder = Path(environment[_FOLDER])
         self.said: list[dict[str, Any]] = []
