@@ -152,6 +152,7 @@ class Files:
             if file.name == SNAPSHOT_FILE and file.content is None and wants(file):
                 await room.expect(file.size_bytes)
                 file = await self._look(path, None)
+                room.settle(file.size_bytes)
                 conditions.check_match(file.session_id, file.revision)
             return file
 

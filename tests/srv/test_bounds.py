@@ -80,15 +80,18 @@ BOUNDS = Bounds(
 
 
 @asynccontextmanager
-async def listening(dispatcher: AnyDispatcher, **bounds: Any) -> AsyncIterator[int]:
-    """Serve a dispatcher on a free port, behind a door that the token "sesame" opens, within these bounds."""
+async def listening(dispatcher: AnyDispatcher, files: Files | None = None, **bounds: Any) -> AsyncIterator[int]:
+    """Serve a dispatcher on a free port, behind a door that the token "sesame" opens, within these bounds.
+
+    Without `files` none may be asked for.
+    """
 
     async def is_ready() -> bool:
         return False
 
     dispatchers = Dispatchers(dispatcher, dispatcher, dispatcher)
-    files = cast("Files", None)  # nobody asks for one here
-    service = HttpService(dispatchers, files=files, is_ready=is_ready, openrpc=b"{}", bounds=replace(BOUNDS, **bounds))
+    served = cast("Files", files)
+    service = HttpService(dispatchers, files=served, is_ready=is_ready, openrpc=b"{}", bounds=replace(BOUNDS, **bounds))
     loop = asyncio.get_running_loop()
     server = await loop.create_server(service.listener(Door(Tokens("sesame"), (), None)), "127.0.0.1", 0)
     try:
@@ -392,7 +395,8 @@ async def test_a_caller_that_does_not_take_its_answer_is_let_go(bound: str) -> N
         async def answer(self, body: bytes | bytearray) -> Large:  # noqa: ARG002 - whatever it was
             return Large()
 
-    async with listening(Dispatcher(), **{bound: 0.05}) as port:
+    bounds: dict[str, Any] = {bound: 0.05}
+    async with listening(Dispatcher(), **bounds) as port:
         with socket.create_connection(("127.0.0.1", port)) as caller:
             caller.sendall(head(2) + b"{}")
             await released.wait()
