@@ -42,6 +42,8 @@ export class Zonekeeper {
 
   constructor({ url, token = null, fetch = globalThis.fetch, crypto = globalThis.crypto }) {
     this.#url = new URL(url);
+    // As localhost somebody else may be reached as well, at another address of the loopback, so the daemon proves only its own.
+    if (this.#url.hostname === "localhost") this.#url.hostname = "127.0.0.1";
     this.#token = token;
     this.#fetch = fetch;
     this.#crypto = crypto;

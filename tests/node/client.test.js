@@ -256,3 +256,8 @@ test("the function that makes the requests is called as a function, as browsers 
   await new Zonekeeper({ url, fetch: strict }).status();
   assert.deepEqual(calledOn, [undefined]);
 });
+
+test("localhost is taken for the address that the daemon proves", async () => {
+  const zonekeeper = new Zonekeeper({ url: url.replace("127.0.0.1", "localhost"), token });
+  assert.equal((await zonekeeper.read({ definition_id: "by-name" })).session_id, null);
+});
