@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
-from aiohttp.http import HttpVersion10, RawRequestMessage
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
@@ -35,6 +35,9 @@ _FULL: Final = Refusal(
 )
 _NOT_HTTP: Final = "this is not a valid HTTP request"
 _INTERIM: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+"""Of HTTP; aiohttp lets through a line without any, and one that says 2.0, which is spoken in another way."""
+
 _INT: Final = struct.Struct("i")
 
 _log = structlog.get_logger()
@@ -294,8 +297,8 @@ class Connection(RequestHandler):
         if not isinstance(message, RawRequestMessage):
             self._answer_rubbish(HTTPStatus(message.status), type(message.exc).__name__)
             return False
-        if message.version < HttpVersion10:  # a line without a version: nobody has spoken that since 1996
-            self._answer_rubbish(HTTPStatus.BAD_REQUEST, "HTTP/0.9")
+        if message.version not in _VERSIONS:
+            self._answer_rubbish(HTTPStatus.BAD_REQUEST, "version")
             return False
         request = self._request = Request(message, body, self)
         try:

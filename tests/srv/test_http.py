@@ -199,6 +199,8 @@ def test_compressed_bodies_are_refused(daemon: Daemon, encoding: str) -> None:
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /healthz\r\n\r\n",
         b"GET /healthz\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
