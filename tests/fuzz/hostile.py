@@ -15,12 +15,12 @@ from typing import Any, Final, Self
 from tests.fuzz import judge
 from tests.fuzz.digest import digest
 from tests.fuzz.framing import BrokenError, Message, answers_in, requests_in
-from tests.fuzz.mutations import mutated
+from tests.fuzz.mutations import framed, mutated
 from tests.fuzz.recorded import Recorder
 from tests.srv.conftest import ORIGIN
 from tests.srv.daemon import Daemon, seconds_since
 
-CASES: Final = 900
+CASES: Final = 700
 """Of a round: some seconds, most of which the daemon waits for what does not come."""
 
 ANSWER_SECONDS_MAX: Final = 30
@@ -32,6 +32,7 @@ OPTIONS: Final = (
 )
 """Of a daemon that soon gives up on who has stopped sending."""
 
+_FRAMES: Final = (b"append_output", b"chunked", b"Range", b"PUT /zones")
 _AT_ONCE: Final = 200
 _LATE_SECONDS: Final = 0.5
 _SNAPSHOT: Final = re.compile(rb"/zones/([A-Za-z0-9_-]+)/current/output\.state\.json(?:\?.*)?")
@@ -110,8 +111,23 @@ class Hostile:
 
     def good(self, agent: str) -> list[Case]:
         """Return a case of every recorded request, as it is."""
-        requests = Recorder(self._host, self.daemon.token, agent).requests()
-        return [Case(sent, self.daemon.token.encode(), ends=True) for sent in requests]
+        return [Case(sent, self.daemon.token.encode(), ends=True) for sent in self._requests(agent, self.daemon.token)]
+
+    def tokenless(self, agent: str) -> list[Case]:
+        """Return the same from those who have the token that only reads, another one, or none."""
+        tokens = (self._read_token, "x" * len(self._read_token), self.daemon.token[:-1], "")
+        return [Case(sent, None, ends=True) for token in tokens for sent in self._requests(agent, token)]
+
+    def framed(self, agent: str) -> list[Case]:
+        """Return a case of every odd frame around requests that have a size, chunks, a range, or no body yet."""
+        requests = self._requests(agent, self.daemon.token)
+        chosen = [next(each for each in requests if word in each) for word in _FRAMES]
+        chosen.append(chosen[0].partition(b"{")[0])
+        token = self.daemon.token.encode()
+        return [Case(sent, token, ends=True) for request in chosen for sent in framed(request)]
+
+    def _requests(self, agent: str, token: str) -> list[bytes]:
+        return Recorder(self._host, token, agent).requests()
 
     def spoiled(self, seed: str, count: int) -> list[Case]:
         """Return spoiled requests, the same ones for the same seed: of those who have the token, of others, and of nobody."""
@@ -121,7 +137,7 @@ class Hostile:
         random = Random(seed)
         full = self.daemon.token
         token = random.choice((full, full, full, self._read_token, "x" * len(full), full[:-1] + "~", ""))
-        sent = mutated(random, Recorder(self._host, token, re.sub(r"\W", "-", seed)).requests())
+        sent = mutated(random, self._requests(re.sub(r"\W", "-", seed), token))
         return Case(sent, full.encode() if token == full else None, ends=random.random() < 0.8)
 
     async def round(self, name: str, cases: list[Case]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final
 
@@ -75,6 +75,22 @@ _CHUNK_SIZES: Final = (
     b"fffffffffffffffff",
     b"g",
     b"",
+)
+
+_VERSIONS: Final = (
+    b"",
+    b" ",
+    b" HTTP/0.9",
+    b" HTTP/1.0",
+    b" HTTP/1.2",
+    b" HTTP/2.0",
+    b" http/1.1",
+    b" HTTP/1.1 x",
+    b" HTTP/11",
+)
+_NUMBERS: Final = (
+    *(b"", b"0", b"-1", b"+1", b"1.5", b"1e3", b"1_0", b"0x1", b"%31", "\u0663".encode(), b"NaN", b"1,2"),
+    *(b"9007199254740992", b"18446744073709551616", b"1e400", b"9" * 5_000, b"0" * 5_000 + b"1"),
 )
 
 
@@ -168,8 +184,12 @@ def bare(random: Random, text: bytes, _: bytes) -> bytes:
 
 def frame(random: Random, text: bytes, _: bytes) -> bytes:
     """Say another thing about how long the body is, for whom, or what comes then."""
+    return _with_line(text, random.choice(_FRAMING))
+
+
+def _with_line(text: bytes, line: bytes) -> bytes:
     end = text.find(b"\r\n") + 2
-    return text[:end] + random.choice(_FRAMING) + b"\r\n" + text[end:]
+    return text[:end] + line + b"\r\n" + text[end:]
 
 
 def resize(random: Random, text: bytes, _: bytes) -> bytes:
@@ -184,11 +204,32 @@ def resize(random: Random, text: bytes, _: bytes) -> bytes:
     return text[: size.start()] + other + text[size.end() :]
 
 
+def exaggerate(random: Random, text: bytes, _: bytes) -> bytes:
+    """Put another number, or what is nearly one, in the place of one."""
+    numbers = list(re.finditer(rb"\d+", text))
+    return _with_number(text, random.choice(numbers), random.choice(_NUMBERS)) if numbers else text
+
+
+def _with_number(text: bytes, number: re.Match[bytes], other: bytes) -> bytes:
+    return text[: number.start()] + other + text[number.end() :]
+
+
+def framed(request: bytes) -> Iterator[bytes]:
+    """Yield a request with every line about its frame, with every odd number in its head, and in every odd version."""
+    for line in _FRAMING:
+        yield _with_line(request, line)
+    for version in _VERSIONS:
+        yield request.replace(b" HTTP/1.1", version, 1)
+    for number in re.finditer(rb"\d+", request.partition(b"\r\n\r\n")[0]):
+        for other in _NUMBERS:
+            yield _with_number(request, number, other)
+
+
 Mutation = Callable[[Random, bytes, bytes], bytes]
 
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *(flip, insert, replace, delete, duplicate, cut, splice, swap_names, repeat_line, drop_line, lengthen, bare),
-    *(frame, frame, resize, resize),
+    *(frame, frame, resize, resize, exaggerate),
 )
 """Each takes chance, a request and another one, and returns what becomes of the first."""
 

@@ -166,6 +166,7 @@ class Recorder:
             *(self._in_chunks(body, size) for body, size in zip(bodies, (1, 7, 50, 1_000), strict=False)),
             b"".join(posts[1:4]),
             gets[0] + posts[0] + gets[1] + posts[2],
+            posts[0] + gets[0] + next(each for each in gets if b"Upgrade:" in each),
         ]
 
     def _bodies(self) -> list[bytes]:

@@ -20,6 +20,7 @@ from typing import Final
 
 from hypothesis import HealthCheck, given, seed, settings
 
+from srv.logs import configure_logs
 from store.limits import Limits
 from tests.conftest import ENGINE_KINDS, Clock, OpenStore
 from tests.faults.soak import SECONDS_NAME, SEED_NAME, SOAK_SECONDS, Plan
@@ -84,6 +85,7 @@ def _soak(scratch: Path, plan: Plan, started: float) -> int:
 
 def main() -> int:
     """Soak one daemon after the other until the time is over; returns the exit code."""
+    configure_logs("console", "error")
     plan = Plan.from_environment(os.environ, SOAK_SECONDS)
     started = time.monotonic()
     _say(f"{SEED_NAME}={plan.seed} {SECONDS_NAME}={plan.seconds:g}")

@@ -34,11 +34,11 @@ Place = Callable[[bytes, int], bytes]
 def texts(production: str, place: Place, size_bytes: int) -> Iterator[Text]:
     """Yield the texts of a production, but none twice.
 
-    What may stand anywhere need not be the whole of a large body too, and what is deep is read in slices whatever its size.
+    What may stand anywhere need not be the whole of a large body too, and what is deep is read in slices wherever it stands.
     """
     for text in dict.fromkeys(PRODUCTIONS[production]()):
         is_for_here = text.stands_alone or not size_bytes if place is alone else not text.stands_alone
-        if is_for_here and not (size_bytes and len(text.body) > DEEP):
+        if is_for_here and (len(text.body) < DEEP or (place is alone and not size_bytes)):
             yield text
 
 

@@ -22,8 +22,9 @@ async def test_spoiled_requests_break_nothing_and_leave_nothing_behind(tmp_path:
     with Daemon.start(tmp_path / "data", *OPTIONS) as daemon:
         hostile = Hostile(daemon)
         assert await hostile.round("good", hostile.good("good")) == {"good"}, "what is not spoiled is not served"
+        assert await hostile.round("tokenless", hostile.tokenless("tokenless")) == set(), "there needs no token"
         before = await settled(hostile)
-        await hostile.round(seed, hostile.spoiled(seed, CASES))
+        await hostile.round(seed, hostile.framed("framed") + hostile.spoiled(seed, CASES))
         after = await settled(hostile)
         hostile.check_log()
     if before is not None and after is not None:

@@ -1,4 +1,4 @@
-"""What is and what is not a request, whatever bytes come."""
+"""What is and what is not a request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from rpc.contract import METHODS
 from store.limits import Limits
 from tests.rpc.conftest import Wire
 
@@ -173,58 +170,3 @@ async def test_the_limits_of_the_settings_count(wire: Wire) -> None:
     narrow = Wire({}, Limits(json_nesting_max=2, batch_members_max=3))
     assert (await narrow.exchange(b"[[[]]]"))["error"]["data"]["max"] == 2
     assert (await narrow.exchange(b"[1,2,3,4]"))["error"]["data"]["max"] == 3
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=10), children, max_size=4),
-    max_leaves=20,
-)
-PARAMS = sorted({param.name for row in METHODS for param in row.params.rows})
-SENT = st.dictionaries(st.sampled_from(PARAMS), JSON | st.just("maks"), max_size=4) | st.lists(JSON, max_size=6) | JSON
-REQUESTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "jsonrpc": st.just("2.0") | JSON,
-        "id": st.integers() | JSON,
-        "method": st.sampled_from([row.name for row in METHODS]) | JSON,
-        "params": SENT,
-    },
-)
-
-
-def assert_is_response(response: Any) -> None:
-    """Check all that the specification says of a response."""
-    assert response["jsonrpc"] == "2.0"
-    assert response.keys() in ({"jsonrpc", "id", "result"}, {"jsonrpc", "id", "error"})
-    assert response["id"] is None or type(response["id"]) in {str, int, float}
-    if "error" in response:
-        assert type(response["error"]["code"]) is int
-        assert type(response["error"]["message"]) is str
-        assert response["error"]["code"] != -32603
-
-
-def assert_is_answer(answer: bytes | None) -> None:
-    """Check that bytes are what a client may get."""
-    if answer is not None:
-        decoded = json.loads(answer)
-        for response in decoded if isinstance(decoded, list) else [decoded]:
-            assert_is_response(response)
-
-
-# The store is not emptied between examples, and need not be: whatever is in it, answers are answers.
-RUBBISH = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@RUBBISH
-@given(body=st.binary(max_size=200))
-async def test_any_bytes_get_an_answer(wire: Wire, body: bytes) -> None:
-    """No bytes make the dispatcher raise or fail."""
-    assert_is_answer(await wire.post(body))
-
-
-@RUBBISH
-@given(value=JSON | REQUESTS | st.lists(REQUESTS, max_size=5))
-async def test_any_json_gets_an_answer(wire: Wire, value: Any) -> None:
-    """No JSON makes the dispatcher raise or fail, with known methods and parameters in it neither."""
-    assert_is_answer(await wire.post(json.dumps(value).encode()))
