@@ -71,7 +71,6 @@ def literals() -> Iterator[Text]:
         yield Text(bad.encode(), is_json=False)
 
 
-_HEX: Final = "0123456789abcdefABCDEF"
 _ESCAPED: Final = '"\\/bfnrt'
 _CHARACTERS: Final = (
     *(" !#[]^\x7f\x80\u07ff\u0800\u2028\u2029\ud7ff\ue000\ufeff\ufffd\uffff\U00010000\U0010ffff"),
