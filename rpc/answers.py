@@ -18,6 +18,7 @@ from rpc.bodies import OffLoop
 from rpc.memory import SMALL_ANSWER_BYTES
 from store.limits import KIB
 from store.records import Content
+from store.trace import spent_on
 
 PIECE_CHARACTERS: Final = 64 * KIB
 """Text encoded in one step."""
@@ -114,7 +115,8 @@ async def encode(result: Any, off_loop: OffLoop) -> tuple[bytes, ...]:
     if len(large) == 1 and isinstance(large[0], Encoded):
         before, after = encoded.split(_MARK)
         return (before, *large[0].pieces(), after)
-    return await off_loop.run(_weave, encoded.split(_MARK), large)
+    with spent_on("encode_seconds"):
+        return await off_loop.run(_weave, encoded.split(_MARK), large)
 
 
 def _weave(between: list[bytes], large: list[StoredText | Lines | Encoded]) -> tuple[bytes, ...]:

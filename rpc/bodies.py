@@ -15,6 +15,7 @@ import orjson
 from rpc import slices
 from store.errors import TooLargeError
 from store.limits import KIB, MIB
+from store.trace import spent_on
 
 DIRECT_BYTES_MAX: Final = 256 * KIB
 """Up to this size a body is decoded, and an answer encoded, on the event loop: a few milliseconds at worst."""
@@ -64,11 +65,13 @@ async def decode(body: bytes | bytearray, nesting_max: int, off_loop: OffLoop, *
         TooLargeError: nested too deep, or of too many arrays and objects.
     """
     if len(body) > DIRECT_BYTES_MAX or numbers_as_sent:
-        return await off_loop.run(_decode_patiently, body, nesting_max, numbers_as_sent)
+        with spent_on("decode_seconds"):
+            return await off_loop.run(_decode_patiently, body, nesting_max, numbers_as_sent)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return await off_loop.run(slices.decode, body, nesting_max)
+        with spent_on("decode_seconds"):
+            return await off_loop.run(slices.decode, body, nesting_max)
     _check_nesting(value, nesting_max)
     return value
 

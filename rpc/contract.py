@@ -258,11 +258,12 @@ METHODS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "srv:status",
-        "Describe the daemon: versions, uptime, store, migrations, queue.",
+        "Describe the daemon: versions, uptime, store, migrations, queue, calls, memory, free space.",
         Params(()),
         shapes.STATUS,
-        (*_ANY, "STORAGE_UNAVAILABLE"),
+        _ANY,
         Example({}, shapes.STATUS_EXAMPLE),
+        "Answers as well where the store cannot be read.",
     ),
     Row(
         "rpc.discover",

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final
 
 import orjson
@@ -24,7 +25,9 @@ from oslash.either import Left
 
 from rpc.answers import encode
 from rpc.bodies import OffLoop, decode
+from rpc.counts import NONE, OK, UNKNOWN, CallCounts
 from rpc.errors import (
+    INTERNAL,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
@@ -39,6 +42,7 @@ from rpc.schema import Sent
 from rpc.slices import LongText, Number, ParseError
 from store.errors import OverloadedError, StoreError, TooLargeError
 from store.limits import Limits
+from store.trace import TRACE
 
 _log = structlog.get_logger()
 
@@ -78,18 +82,20 @@ class Dispatcher:
 
     Attributes:
         memory: what large answers hold, also those of others that are sent with these.
+        counts: the calls so far.
     """
 
     def __init__(self, methods: Mapping[str, Method], maxima: Limits) -> None:
         self._maxima = maxima
         self._off_loop = OffLoop()
         self._failures = FailureLog()
+        self.counts = CallCounts(methods)
         self.memory = AnswerMemory(maxima.answer_memory_bytes_max)
         self._large_batches = asyncio.Semaphore(LARGE_BATCHES)
         self._take(methods)
 
     def over(self, methods: Mapping[str, Method]) -> Dispatcher:
-        """Return a dispatcher of other methods that shares memory and turns with this one."""
+        """Return a dispatcher of other methods that shares memory, turns and counts with this one."""
         other = copy(self)
         other._take(methods)  # noqa: SLF001 - it is one of ours
         return other
@@ -113,12 +119,20 @@ class Dispatcher:
             del body  # may be large, and the answer as well
             return await self._answer(request)
         except ParseError:
+            self._count(NONE, "PARSE_ERROR")
             pieces = _failed(_NULL, PARSE_ERROR)
         except StoreError as error:
+            self._count(NONE, error.word)
             pieces = _failed(_NULL, wire_error(error))
         except Exception:  # noqa: BLE001 - logged; whatever went wrong, the client gets an answer
+            self._count(NONE, INTERNAL)
             pieces = _failed(_NULL, _unexpected("request"))
         return Answer(pieces, sum(map(len, pieces)))
+
+    def _count(self, method: str, outcome: str, seconds: float = 0.0) -> None:
+        """Count what did not end with a result."""
+        self.counts.of(method, outcome).add(seconds)
+        TRACE.get().outcome = outcome
 
     async def _decode(self, body: bytes | bytearray) -> Any:
         request = await decode(body, self._maxima.json_nesting_max, self._off_loop)
@@ -139,6 +153,7 @@ class Dispatcher:
         room: Room | BatchRoom
         try:
             if type(request) is list:
+                TRACE.get().method = "batch"
                 room = BatchRoom(self._maxima.batch_answer_bytes_max, self._large_batches)
                 pieces = await self._answer_batch(request, room)
             else:
@@ -163,7 +178,7 @@ class Dispatcher:
         zone take effect in the order written, and a read sees what stands before it and nothing that stands after it.
         """
         if not members:
-            return _failed(_NULL, INVALID_REQUEST)
+            return self._invalid(_NULL)
         answers: list[_Pieces] = []
         run: list[Any] = []
         run_changes: bool | None = None
@@ -199,6 +214,7 @@ class Dispatcher:
                 answer = await self._answer_one(member)
                 await room.take(sum(map(len, answer)))
             except (TooLargeError, OverloadedError) as error:
+                self._count(NONE, error.word)
                 id_json = _id_json(member["id"]) if "id" in member else b""
                 return () if id_json == b"" else _failed(id_json or _NULL, wire_error(error))
             finally:
@@ -220,7 +236,7 @@ class Dispatcher:
     async def _answer_one(self, member: Any) -> _Pieces:
         """Answer a request, a notification (with nothing), or what is neither."""
         if type(member) is not dict:
-            return _failed(_NULL, INVALID_REQUEST)
+            return self._invalid(_NULL)
         id_json = _id_json(member["id"]) if "id" in member else b""
         method, params = member.get("method"), member.get("params", [])
         if (
@@ -229,8 +245,9 @@ class Dispatcher:
             or type(method) not in _TEXTS
             or type(params) not in _STRUCTURES
         ):
-            return _failed(id_json or _NULL, INVALID_REQUEST)
+            return self._invalid(id_json or _NULL)
         if method not in self._callables:
+            self._count(UNKNOWN, "METHOD_NOT_FOUND")
             return _failed(id_json, METHOD_NOT_FOUND) if id_json else ()
         # As one argument: whatever number of them was sent, nothing is copied.
         result = await call(Request(method, [params], id_json or NOID), NOCONTEXT, self._callables[method])
@@ -241,17 +258,29 @@ class Dispatcher:
             return _failed(id_json, WireError(error.code, error.message, error.data))
         return _succeeded(id_json, result._value.result)  # noqa: SLF001 - the same
 
+    def _invalid(self, id_json: bytes) -> _Pieces:
+        self._count(NONE, "INVALID_REQUEST")
+        return _failed(id_json, INVALID_REQUEST)
+
     def _callable(self, name: str, method: Method) -> Callable[..., Awaitable[Result]]:
         """Make a method what jsonrpcserver calls: it takes any parameters and never raises."""
         verb, off_loop, failures = method.call, self._off_loop, self._failures
+        succeeded = self.counts.of(name, OK)
 
         async def answered(sent: Sent) -> Result:
+            trace = TRACE.get()
+            trace.method = trace.method or name
+            began = perf_counter()
             try:
-                return Success(await encode(await verb(sent), off_loop))
+                answer = Success(await encode(await verb(sent), off_loop))
+                succeeded.add(perf_counter() - began)
+                return answer  # noqa: TRY300 - else it would be an `else` behind two handlers
             except StoreError as error:
                 failures.note(name, error)
+                self._count(name, error.word, perf_counter() - began)
                 failure = wire_error(error)
             except Exception:  # noqa: BLE001 - logged; the client gets the id it is logged under
+                self._count(name, INTERNAL, perf_counter() - began)
                 failure = _unexpected(name)
             return Error(failure.code, failure.message, failure.data)
 

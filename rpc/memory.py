@@ -15,6 +15,7 @@ from typing import Final
 
 from store.errors import OverloadedError, TooLargeError
 from store.limits import MIB
+from store.trace import spent_on
 
 SMALL_ANSWER_BYTES: Final = 1 * MIB
 """An answer up to this size needs no room, and is encoded on the event loop: it takes a millisecond, and so does a hop."""
@@ -39,6 +40,11 @@ class AnswerMemory:
         self._bytes_max = bytes_max
         self._free_bytes = bytes_max
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are held at the moment."""
+        return self._bytes_max - self._free_bytes
 
     async def take(self, size_bytes: int) -> int:
         """Wait for room; returns how much was taken. What is larger than all there is gets all there is."""
@@ -167,4 +173,5 @@ async def expect(size_bytes: int) -> None:
     """Wait for room for an answer from that many stored bytes."""
     room = ROOM.get()
     if room is not None:
-        await room.expect(size_bytes)
+        with spent_on("memory_wait_seconds"):
+            await room.expect(size_bytes)

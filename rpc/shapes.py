@@ -150,7 +150,11 @@ STATUS: Final = {
         started_at_ms=_whole("Unix ms."),
         uptime_ms=_whole("Milliseconds since then."),
         store=_open_object(
-            engine=_text("Its kind, such as sqlite."), schema_version=_whole("Version of the stored form.")
+            engine=_text("Its kind, such as sqlite."),
+            schema_version=_whole("Version of the stored form."),
+            sessions=_or_null(_whole("All of them; null where the store cannot be read, as the next two.")),
+            archives=_or_null(_whole("Those of them that are archived.")),
+            previews_waiting=_or_null(_whole("Archives whose preview is not worked out yet.")),
         ),
         migrations={
             "type": "object",
@@ -158,11 +162,16 @@ STATUS: Final = {
             "description": "By name, each migration of this start: its outcome and its statistics.",
         },
         writer=_open_object(
-            queued_changes=_whole("Changes waiting for the disk."), queued_bytes=_whole("Bytes waiting for the disk.")
+            queued_changes=_whole("Changes waiting for the disk."),
+            queued_bytes=_whole("Bytes waiting for the disk."),
+            applying_ms=_whole("How long the batch that is being applied has been; 0 where none is."),
+            batches=_whole("Commits so far."),
+            changes=_whole("Changes in them."),
         ),
     ),
     "title": "Status",
-    "description": "Versions, uptime, store (sizes in bytes), migrations and queue; members may be added.",
+    "description": "Versions, uptime, store (sizes in bytes), migrations, queue, calls by outcome, what goes on with callers, "
+    "memory, free space and the event loop; members may be added.",
 }
 STATUS_EXAMPLE: Final = {
     "version": "0.1.0",
@@ -176,8 +185,14 @@ STATUS_EXAMPLE: Final = {
         "schema_version": 1,
         "database_bytes": 1_073_741_824,
         "wal_bytes": 4_194_304,
+        "checkpoint_age_ms": 42_000,
+        "checkpoint_pages_left": 0,
+        "oldest_reader_ms": 0,
+        "parts_merged": 61_440,
+        "sync_failed": False,
         "sessions": 220,
         "archives": 200,
+        "previews_waiting": 0,
     },
     "migrations": {
         "migrate_block_zones_v1": {
@@ -200,7 +215,27 @@ STATUS_EXAMPLE: Final = {
             "failures": 0,
         },
     },
-    "writer": {"queued_changes": 0, "queued_bytes": 0},
+    "writer": {
+        "queued_changes": 0,
+        "queued_bytes": 0,
+        "applying_ms": 0,
+        "batches": 20_000,
+        "changes": 90_000,
+        "commit_p50_ms": 0.5,
+        "commit_p99_ms": 2.5,
+        "sync_p50_ms": 0.5,
+        "sync_p99_ms": 1.0,
+    },
+    "calls": {"agent:session:append_output": {"ok": 90_000, "p99_ms": 2.5, "STALE_SESSION": 1}},
+    "transport": {"connections": 12, "requests_underway": 1, "refused": {"401": 2}, "slow_calls": 0},
+    "memory": {"body_bytes": 0, "answer_bytes": 0},
+    "free_space": {
+        "free_bytes": 77_309_411_328,
+        "level": "enough",
+        "warning_bytes": 1_073_741_824,
+        "critical_bytes": 104_857_600,
+    },
+    "event_loop": {"worst_lag_ms": 1.5},
 }
 DOCUMENT: Final = {
     **_open_object(

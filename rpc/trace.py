@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from store.trace import NOBODY_S, TRACE, Trace
+from store.trace import NOBODY_S, TRACE, Trace, spent_on
 
-__all__ = ["NOBODY_S", "TRACE", "Trace"]
+__all__ = ["NOBODY_S", "TRACE", "Trace", "spent_on"]

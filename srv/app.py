@@ -40,9 +40,12 @@ from srv.health import Health
 from srv.http import Dispatchers, HttpService
 from srv.listen import CannotListenError
 from srv.logs import hide_in_logs
+from srv.metric_families import Counted
+from srv.metrics import Metrics
 from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION
+from srv.watches import Watches
 from store.engine import Engine
 from store.errors import (
     StorageDamagedError,
@@ -286,13 +289,17 @@ class Daemon:
         writer = Writer(engine, self._limits)
         previews = PreviewWorker(engine, writer.submit)
         sessions = Sessions(engine, writer, previews, self._limits, now_ms)
-        service = self._service(sessions, Health(engine, writer, reports, now_ms))
+        health = Health(engine, writer, reports, now_ms)
+        watches = Watches(self._settings, writer.met_full_disk)
+        service = self._service(sessions, writer, health)
+        health.tell_of(free_space=watches.free_space.status, event_loop=watches.loop_lag.status)
         writer.start()
         previews.start()
         try:
-            await self._listen(service)
-            _leave_alone_what_stays()
-            await self._stop.wait()
+            async with watches:
+                await self._listen(service)
+                _leave_alone_what_stays()
+                await self._stop.wait()
         finally:
             await self._entrances.close()
             service.begin_to_stop()
@@ -304,16 +311,25 @@ class Daemon:
             await service.close(FLUSH_SECONDS_MAX)
             await previews.stop()
 
-    def _service(self, sessions: Sessions, health: Health) -> HttpService:
+    def _service(self, sessions: Sessions, writer: Writer, health: Health) -> HttpService:
         methods = method_table(sessions, health.status)
         full = Dispatcher(methods, self._limits)
-        return HttpService(
+        counted = Counted(full.counts, writer.batch_changes, writer.commit_seconds, writer.sync_seconds)
+        service = HttpService(
             Dispatchers(full, full.over(reading(methods)), full.over(refusing(methods))),
             files=Files(sessions, full.memory),
             is_ready=health.is_ready,
+            metrics=Metrics(health.status, counted).page,
             openrpc=encoded(),
             bounds=Bounds(**{each.name: getattr(self._limits, each.name) for each in fields(Bounds)}),
+            slow_call_ms=self._settings.slow_call_ms,
         )
+        health.tell_of(
+            calls=full.counts.status,
+            transport=service.status,
+            memory=lambda: {"body_bytes": service.body_memory_bytes, "answer_bytes": full.memory.held_bytes},
+        )
+        return service
 
     async def _listen(self, service: HttpService) -> None:
         """Open the entrances, then say so."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import ipaddress
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rpc.discovery import default_data_dir
-from srv.addresses import is_loopback
+from srv.setting_checks import wrong_together
 from srv.setting_values import (
     one_of,
     parse_count,
@@ -34,8 +33,10 @@ from srv.setting_values import (
 
 ENVIRONMENT_PREFIX: Final = "ZONEKEEPER_"
 PORT_DEFAULT: Final = 8377
-REMOTE_TOKEN_CHARACTERS_MIN: Final = 22
-"""128 bits in Base64: what can be guessed will be guessed once a port is open to others."""
+SLOW_CALL_MS_DEFAULT: Final = 250
+FREE_BYTES_WARNING_DEFAULT: Final = 2**30
+FREE_BYTES_CRITICAL_DEFAULT: Final = 100 * 2**20
+"""With less, a few large snapshots or the write-ahead log find no room."""
 
 
 class WrongSettingError(Exception):
@@ -93,6 +94,9 @@ class Settings:
         tls_key: its private key.
         log_format: None decides by whether standard error is a terminal.
         log_level: the lowest level that is logged.
+        slow_call_ms: requests that take longer are logged as slow.
+        free_bytes_warning: free space below which the log warns.
+        free_bytes_critical: free space below which writes are about to fail.
         exit_with_parent: whether the end of standard input stops the daemon.
         token: the token the parent has set, None where a new one is made.
         read_token: the same of the token that only reads.
@@ -110,6 +114,9 @@ class Settings:
     tls_key: Path | None = None
     log_format: Literal["console", "json"] | None = None
     log_level: str = "info"
+    slow_call_ms: int = SLOW_CALL_MS_DEFAULT
+    free_bytes_warning: int = FREE_BYTES_WARNING_DEFAULT
+    free_bytes_critical: int = FREE_BYTES_CRITICAL_DEFAULT
     exit_with_parent: bool = False
     token: str | None = field(default=None, repr=False)
     read_token: str | None = field(default=None, repr=False)
@@ -211,6 +218,30 @@ PROCESS_SETTINGS: Final = (
         "LEVEL",
     ),
     Setting(
+        "slow-call-ms",
+        "Requests that take longer are logged, with where the time went.",
+        parse_count,
+        lambda: SLOW_CALL_MS_DEFAULT,
+        str(SLOW_CALL_MS_DEFAULT),
+        "MS",
+    ),
+    Setting(
+        "free-bytes-warning",
+        "Free space on the disk of the data directory below which the log and doctor warn.",
+        parse_size,
+        lambda: FREE_BYTES_WARNING_DEFAULT,
+        size_text(FREE_BYTES_WARNING_DEFAULT),
+        "SIZE",
+    ),
+    Setting(
+        "free-bytes-critical",
+        "Free space below which they say that writes are about to fail.",
+        parse_size,
+        lambda: FREE_BYTES_CRITICAL_DEFAULT,
+        size_text(FREE_BYTES_CRITICAL_DEFAULT),
+        "SIZE",
+    ),
+    Setting(
         "exit-with-parent",
         "Stop when standard input ends, which must be a pipe from the parent.",
         parse_flag,
@@ -289,34 +320,10 @@ def resolve(table: Sequence[Setting], options: Mapping[str, Any], environment: M
         target = values if row.field in known else limits
         target[row.field] = _value(row, options.get(row.field), environment)
     settings = Settings(**values, limits=limits)
-    _check_door(settings, "--host" if options.get("host") else f"{ENVIRONMENT_PREFIX}HOST")
+    wrong = wrong_together(settings, "--host" if options.get("host") else f"{ENVIRONMENT_PREFIX}HOST")
+    if wrong is not None:
+        raise WrongSettingError(wrong)
     return settings
-
-
-def _check_door(settings: Settings, host_source: str) -> None:
-    """Refuse what would open the door wider than was said in so many words."""
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        missing, given = ("--tls-key", "--tls-cert") if settings.tls_key is None else ("--tls-cert", "--tls-key")
-        raise WrongSettingError(f"{given} needs {missing} as well")
-    if settings.read_token is not None and settings.read_token == settings.token:
-        raise WrongSettingError("ZONEKEEPER_READ_TOKEN must be another token than ZONEKEEPER_TOKEN")
-    if is_loopback(settings.host):
-        return
-    if not settings.allow_remote:
-        raise WrongSettingError(
-            f"{host_source} must be a loopback address, got {settings.host!r}; to let other machines call, give --allow-remote "
-            "with ZONEKEEPER_TOKEN, --tls-cert and --tls-key"
-        )
-    needed = {"ZONEKEEPER_TOKEN": settings.token, "--tls-cert and --tls-key": settings.tls_cert}
-    missing_too = [name for name, value in needed.items() if value is None]
-    if missing_too:
-        raise WrongSettingError(f"--allow-remote needs {' and '.join(missing_too)} as well")
-    if settings.token is not None and len(settings.token) < REMOTE_TOKEN_CHARACTERS_MIN:
-        raise WrongSettingError(
-            f"ZONEKEEPER_TOKEN must have at least {REMOTE_TOKEN_CHARACTERS_MIN} characters where other machines may call"
-        )
-    if ipaddress.ip_address(settings.host).is_unspecified and not settings.allow_host:
-        raise WrongSettingError(f"{host_source} {settings.host} needs --allow-host: the host that clients will name")
 
 
 def unknown_variables(table: Iterable[Setting], environment: Mapping[str, str]) -> list[str]:

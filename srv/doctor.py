@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from srv.config import Settings
 from srv.data_dir import STORE_FILE
@@ -23,17 +22,18 @@ def doctor(options: argparse.Namespace, settings: Settings) -> int:
     if not settings.data_dir.is_dir():
         raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
     with progress_bar() as show:
-        report = examine(settings.data_dir, show)
+        report = examine(settings, show)
     write_out(report.as_json() if options.json else report.as_text())
     return Exit.STOPPED if report.is_ok else Exit.FAILED
 
 
-def examine(data_dir: Path, show: Show) -> Report:
+def examine(settings: Settings, show: Show) -> Report:
     """Check a data directory, whether or not a daemon runs on it."""
+    data_dir = settings.data_dir
     report = Report(data_dir)
     store = store_checks(data_dir / STORE_FILE, show)
     migration, migration_facts = migration_checks(data_dir, show, can_read_store=store.can_be_read)
-    environment, environment_facts = environment_checks(data_dir, running_daemon(data_dir), store.facts)
+    environment, environment_facts = environment_checks(settings, running_daemon(data_dir), store.facts)
     report.checks = [*store.checks, *migration, *environment]
     report.findings_left_off = store.findings_left_off
     report.facts = {"store": store.facts, "migration": migration_facts, "environment": environment_facts}

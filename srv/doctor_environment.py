@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from srv.config import Settings
 from srv.data_dir import PRIVATE_FILE, STORE_FILE, DataDir
 from srv.doctor_report import Check, Finding, State
 from srv.exits import StartFailedError
@@ -20,9 +21,6 @@ from srv.output import size_in_words
 from srv.version import VERSION
 
 AREA: Final = "environment"
-
-FREE_BYTES_MIN: Final = 64 * 1024 * 1024
-"""With less, a large snapshot or the write-ahead log finds no room: writes are about to fail."""
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_READ: Final = stat.S_IRGRP | stat.S_IROTH
@@ -56,14 +54,15 @@ def running_daemon(data_dir: Path) -> RunningDaemon | None:
 
 
 def environment_checks(
-    data_dir: Path, daemon: RunningDaemon | None, store_facts: dict[str, Any] | None
+    given: Settings, daemon: RunningDaemon | None, store_facts: dict[str, Any] | None
 ) -> tuple[list[Check], dict[str, Any]]:
     """Check the environment; returns the checks, and the member `environment` of the JSON."""
+    data_dir = given.data_dir
     sqlite, settings = _sqlite()
     free_bytes = shutil.disk_usage(data_dir).free
     checks = [
         *settings_checks(settings, sqlite, daemon, store_facts),
-        disk_check(free_bytes, _store_bytes(data_dir)),
+        disk_check(free_bytes, _store_bytes(data_dir), given),
         Check.of(AREA, "permissions", *_permissions(data_dir, daemon)),
         daemon_check(daemon),
     ]
@@ -106,14 +105,18 @@ def settings_checks(
     return [Check.of(AREA, "sqlite", version), Check.of(AREA, "settings", shown, findings)]
 
 
-def disk_check(free_bytes: int, store_bytes: int) -> Check:
-    """Compare the free space with what is stored."""
+def disk_check(free_bytes: int, store_bytes: int, levels: Settings) -> Check:
+    """Compare the free space with its levels, and with what is stored."""
     detail = f"{size_in_words(free_bytes)} free, the store has {size_in_words(store_bytes)}"
     findings = []
-    if free_bytes < FREE_BYTES_MIN:
+    if free_bytes < levels.free_bytes_critical:
         message = f"the disk of the data directory is nearly full: {detail}"
         hint = "Free some space; writes fail when there is none, and work again when there is."
         findings.append(Finding("DISK_NEARLY_FULL", State.WRONG, message, hint))
+    elif free_bytes < levels.free_bytes_warning:
+        message = f"the disk of the data directory is filling up: {detail}"
+        hint = "Free some space before writes fail, or set another --free-bytes-warning."
+        findings.append(Finding("DISK_LOW", State.WARNING, message, hint))
     elif free_bytes < store_bytes:
         message = f"there is no room for a second copy of the store on its disk: {detail}"
         findings.append(Finding("DISK_LOW", State.WARNING, message, "Put backups on another disk."))

@@ -128,6 +128,7 @@ class Exchange:
     def refuse(self, refusal: Refusal, headers: bytes = b"", *, keep_alive: bool = True) -> Coroutine[Any, Any, bool]:
         """Answer why not, and count it."""
         self._refusals.count(refusal.status)
+        self.trace.outcome = refusal.word or str(refusal.status.value)
         return self.reply_json(refusal.facts, refusal.status, refusal.headers + headers, keep_alive=keep_alive)
 
     def _may_stay(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from srv.progress import Show
 from srv.version import VERSION
 from store.engine import Engine
 from store.errors import StoreError
+from store.records import SessionCounts
 from store.sqlite.check import StoreCheck, check_store
 from store.sqlite.structure import sqlite_facts
 from store.writer import Writer
@@ -47,27 +48,37 @@ class Health:
         self, engine: Engine, writer: Writer, reports: Sequence[MigrationReport], now_ms: Callable[[], int]
     ) -> None:
         """Keep the collaborators, and begin to count."""
+        self._parts: dict[str, Callable[[], dict[str, object]]] = {}
         self._engine = engine
         self._writer = writer
         self._reports = reports
         self._now_ms = now_ms
         self.started_at_ms = now_ms()
 
+    def tell_of(self, **parts: Callable[[], dict[str, object]]) -> None:
+        """Have further parts of the daemon described, each as the member of this name."""
+        self._parts |= parts
+
     async def status(self) -> dict[str, Any]:
-        """Return the result of `srv:status`: times in unix ms, sizes in bytes."""
+        """Return the result of `srv:status`: times in unix ms, in bytes; counts are None where the store cannot be read."""
         return {
             "version": VERSION,
             "python": platform.python_version(),
             "pid": os.getpid(),
             "started_at_ms": self.started_at_ms,
             "uptime_ms": max(0, self._now_ms() - self.started_at_ms),
-            "store": {"engine": self._engine.name, **await self._engine.status()},
+            "store": {"engine": self._engine.name, **await self._store()},
             "migrations": {report.name: migration_facts(report) for report in self._reports},
-            "writer": {
-                "queued_changes": self._writer.queued_changes,
-                "queued_bytes": self._writer.queued_bytes,
-            },
+            "writer": self._writer.status(),
+            **{name: describe() for name, describe in self._parts.items()},
         }
+
+    async def _store(self) -> dict[str, object]:
+        try:
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                return await self._engine.status()
+        except (StoreError, TimeoutError):
+            return self._engine.figures() | dict.fromkeys(each.name for each in fields(SessionCounts))
 
     async def is_ready(self) -> bool:
         """Tell whether the store can be read."""

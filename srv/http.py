@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import hdrs
@@ -33,6 +33,7 @@ from srv.refusals import Refusals
 from srv.replies import JSON
 from srv.requests import Request
 from srv.routes import READ, Route
+from srv.slow_calls import SlowCalls
 from srv.underway import Underway
 
 _log = structlog.get_logger()
@@ -97,9 +98,11 @@ class HttpService:
     Args:
         dispatchers: answer JSON-RPC.
         is_ready: tells whether the store can be read.
+        metrics: gives the metrics in the form that an `Accept` header asks for: content type and page.
         openrpc: the OpenRPC document, JSON.
         files: the files of sessions.
         bounds: what callers may take.
+        slow_call_ms: from when on a request is slow.
     """
 
     def __init__(
@@ -108,12 +111,15 @@ class HttpService:
         *,
         files: Files,
         is_ready: Callable[[], Awaitable[bool]],
+        metrics: Callable[[str], Awaitable[tuple[bytes, bytes]]],
         openrpc: bytes,
         bounds: Bounds,
+        slow_call_ms: int,
     ) -> None:
         """Keep the collaborators."""
         self._dispatchers = dispatchers
         self._is_ready = is_ready
+        self._page_of_metrics = metrics
         self._openrpc = openrpc
         self._bounds = bounds
         self._rpc_limit = BodyLimit("body_bytes_max", bounds.body_bytes_max)
@@ -126,11 +132,27 @@ class HttpService:
         self._off_loop = OffLoop()
         self._files = FileRoutes(files, self._intake, bounds, self._takes, self._off_loop)
         self._refusals = Refusals()
+        self._slow_calls = SlowCalls(slow_call_ms)
         self._routes: dict[str, Route] = {
             "/rpc": Route(("POST",), self._rpc),
             "/readyz": Route(READ, self._readyz),
+            "/metrics": Route(READ, self._metrics),
             "/openrpc.json": Route(READ, self._openrpc_json),
             "/healthz": Route(READ, self._healthz),
+        }
+
+    @property
+    def body_memory_bytes(self) -> int:
+        """Bytes of large bodies in memory."""
+        return self._intake.held_bytes
+
+    def status(self) -> dict[str, Any]:
+        """Describe what goes on between us and our callers, for `srv:status`."""
+        return {
+            "connections": len(self._connections),
+            "requests_underway": self._underway.requests,
+            "refused": {str(status): number for status, number in sorted(self._refusals.by_status.items())},
+            "slow_calls": self._slow_calls.count,
         }
 
     def listener(self, door: Door) -> Connections:
@@ -164,6 +186,7 @@ class HttpService:
         """Close all connections, once what was written to them has left, or that many seconds are over."""
         await asyncio.gather(*(listener.close_all(seconds) for listener in self._listeners))
         self._refusals.close()
+        self._slow_calls.close()
 
     async def _handle(self, door: Door, request: Request) -> bool:
         self._underway.begin()
@@ -180,6 +203,7 @@ class HttpService:
             return await self._fail(exchange, error_id)
         finally:
             self._underway.end()
+            self._slow_calls.note(request, exchange.trace)
 
     def _serve(self, door: Door, exchange: Exchange) -> Awaitable[bool]:
         # From here to the reading of the body nothing is a coroutine: each would cost a part of a microsecond.
@@ -266,6 +290,10 @@ class HttpService:
         if not await self._is_ready():
             return await exchange.refuse(_NOT_READY)
         return await exchange.reply_json({"status": "ready"})
+
+    async def _metrics(self, exchange: Exchange) -> bool:
+        content_type, page = await self._page_of_metrics(exchange.request.headers.get(hdrs.ACCEPT, ""))
+        return await exchange.reply(HTTPStatus.OK, (page,), len(page), content_type=content_type)
 
     async def _openrpc_json(self, exchange: Exchange) -> bool:
         return await exchange.reply(HTTPStatus.OK, (self._openrpc,), len(self._openrpc))

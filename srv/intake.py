@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from aiohttp import hdrs
 
+from rpc.trace import spent_on
 from srv.auth import Refusal
 from srv.bodies import BodyLimit, BodyReader
 from srv.bounds import Bounds
@@ -28,6 +29,11 @@ class Intake:
         self._bodies = BodyReader(bounds)
         self._underway = underway
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of large bodies in memory."""
+        return self._bodies.held_bytes
+
     async def serve(
         self,
         exchange: Exchange,
@@ -46,7 +52,7 @@ class Intake:
             return await send(exchange, await work(exchange, body))
         place = self._bodies.place()
         try:
-            with self._underway.paused():
+            with self._underway.paused(), spent_on("body_seconds"):
                 body = await self._bodies.read(request, place, limit)
             if isinstance(body, Refusal):
                 return await exchange.refuse(body, keep_alive=False)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Self
 
+from rpc.trace import spent_on
 from srv.requests import Request
 
 WRITE_BYTES: Final = 2 * 2**20
@@ -70,7 +71,7 @@ async def reply(
     elif size_bytes <= JOIN_BYTES_MAX:
         transport.write(b"".join((text, *pieces)))
         if request.connection.writing_paused:
-            with _Patience(request):
+            with _Patience(request), spent_on("send_seconds"):
                 await request.connection.drain()
     else:
         transport.write(text)
@@ -158,7 +159,7 @@ def _date(second: int) -> bytes:
 async def _write_all(
     request: Request, transport: asyncio.Transport, pieces: Iterable[bytes], deadline: float | None = None
 ) -> None:
-    with _Patience(request, deadline) as patience:
+    with _Patience(request, deadline) as patience, spent_on("send_seconds"):
         for portion in _portions(pieces):
             if transport.is_closing():
                 raise ConnectionResetError("the caller has gone")

@@ -12,6 +12,7 @@ from srv.output import is_terminal, size_in_words
 
 _GAP: Final = "  "
 _NOTHING: Final = "-"
+_SECOND_MS: Final = 1_000
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -56,14 +57,16 @@ def flattened(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _in_words(name: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
-    if not isinstance(value, int):
-        return str(value)
+    return _number_in_words(name, value) if isinstance(value, int | float) else str(value)
+
+
+def _number_in_words(name: str, value: float) -> str:
     if name.endswith("_bytes"):
-        return size_in_words(value)
+        return size_in_words(int(value))
     if name.endswith("_at_ms"):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value / 1000))
     if name.endswith("_ms"):
-        return duration_in_words(value)
+        return duration_in_words(value) if value >= _SECOND_MS else f"{value:g} ms"
     return str(value)
 
 
@@ -72,9 +75,9 @@ def age_in_words(time_ms: int | None, now_ms: int) -> str:
     return _NOTHING if time_ms is None else duration_in_words(max(0, now_ms - time_ms))
 
 
-def duration_in_words(duration_ms: int) -> str:
+def duration_in_words(duration_ms: float) -> str:
     """Write a duration for people, in its two largest units."""
-    minutes, seconds = divmod(duration_ms // 1000, 60)
+    minutes, seconds = divmod(int(duration_ms // 1000), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]

@@ -205,6 +205,9 @@ class Engine(ABC):
     name: str
     """What `srv:status` calls it."""
 
+    sync_seconds: float = 0.0
+    """Of the last `apply`: how long its changes took to be made durable once all were made, which is the disk's share."""
+
     @abstractmethod
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """Apply the changes in order, as one durable transaction, and return an outcome for each.
@@ -304,7 +307,16 @@ class Engine(ABC):
 
     @abstractmethod
     async def status(self) -> dict[str, object]:
-        """Describe the engine for `srv:status`: versions, sizes in bytes, counts."""
+        """Describe the store for `srv:status` and the metrics: `figures`, and the members of `SessionCounts`."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, object]:
+        """Describe what is known without asking the store, and so when it cannot be read as well.
+
+        Versions, and whatever the engine has of: `database_bytes`, `wal_bytes`; `checkpoint_age_ms`, since the log was last
+        moved as a whole, and `checkpoint_pages_left` by the last try; `oldest_reader_ms`, the age of the oldest read that is
+        under way; `parts_merged` so far; `sync_failed`, whether the disk has refused what cannot be asked of it again.
+        """
 
     @abstractmethod
     async def close(self) -> None:

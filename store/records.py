@@ -151,6 +151,21 @@ class AgentStat:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCounts:
+    """How many sessions a store has.
+
+    Attributes:
+        sessions: all of them.
+        archives: those that are archived.
+        previews_waiting: archives whose preview is not worked out yet.
+    """
+
+    sessions: int
+    archives: int
+    previews_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileStat:
     """One file of a session, as its last part tells it."""
 

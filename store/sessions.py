@@ -21,7 +21,7 @@ from store.limits import Limits
 from store.lines import joined, longest_line_bytes
 from store.previews import Preview
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Mount, Page, SessionState, Written, ZoneStat
-from store.trace import TRACE
+from store.trace import TRACE, spent_on
 from store.writer import Writer
 from store.zones import Zone, agent_archive_zone, agent_current_zone, validate_and_current
 
@@ -286,7 +286,8 @@ class Sessions:
     async def _work_out(self, zones: Sequence[Zone]) -> dict[Zone, Preview]:
         """Work on these until the time is over; what is not finished goes on in the background."""
         work = {asyncio.ensure_future(self._previews.work_out(zone)): zone for zone in zones}
-        done, pending = await asyncio.wait(work, timeout=limits.LIST_PREVIEW_WAIT_MS / 1000)
+        with spent_on("preview_seconds"):
+            done, pending = await asyncio.wait(work, timeout=limits.LIST_PREVIEW_WAIT_MS / 1000)
         for waiter in pending:
             waiter.cancel()
         return {work[waiter]: waiter.result() for waiter in done if waiter.exception() is None}

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Final, Protocol
 
 import structlog
 
 from store.engine import Change, Outcome, Result
-from store.errors import OverloadedError, ShuttingDownError, StorageUnavailableError
+from store.errors import OverloadedError, ShuttingDownError, StorageFullError, StorageUnavailableError
+from store.histogram import SECONDS, Histogram
 from store.limits import BATCH_BYTES_MAX, BATCH_CHANGES_MAX, Limits
+from store.trace import TRACE, Trace
 
 _log = structlog.get_logger()
 
+CHANGES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, BATCH_CHANGES_MAX)
+"""Slots for how many changes a batch has."""
 
 _GATHERING_TURNS: Final = 8
 """A turn takes some microseconds where nothing has arrived, so this is a fraction of what the commit takes."""
@@ -27,6 +32,10 @@ _GATHERING_TURNS: Final = 8
 
 class Applier(Protocol):
     """What the writer needs of an engine."""
+
+    @property
+    def sync_seconds(self) -> float:
+        """How long the last batch took to be made durable once all its changes were made."""
 
     @property
     def maintenance_due(self) -> bool:
@@ -41,12 +50,24 @@ class Applier(Protocol):
 
 @dataclass(slots=True)
 class _Waiting:
+    """A change in the queue: since when, and how many batches had ended by then."""
+
     change: Change
     answer: asyncio.Future[Result]
+    trace: Trace
+    since: float
+    batches_ended: int
 
 
 class Writer:
-    """The one owner of the engine's writing side, while the daemon serves."""
+    """The one owner of the engine's writing side, while the daemon serves.
+
+    Attributes:
+        batch_changes: how many changes the batches had.
+        commit_seconds: how long each took to be applied, whatever came out.
+        sync_seconds: how long of that it took to be made durable once its changes were made: the disk's share.
+        met_full_disk: set whenever the disk is full; whoever heeds it clears it.
+    """
 
     def __init__(self, engine: Applier, limits: Limits) -> None:
         """Keep the engine; nothing is applied before `start`."""
@@ -57,6 +78,12 @@ class Writer:
         self._wake = asyncio.Event()
         self._draining = False
         self._task: asyncio.Task[None] | None = None
+        self._batches_ended = 0
+        self._applying_since: float | None = None
+        self.batch_changes = Histogram(CHANGES)
+        self.commit_seconds = Histogram(SECONDS)
+        self.sync_seconds = Histogram(SECONDS)
+        self.met_full_disk = asyncio.Event()
 
     @property
     def queued_changes(self) -> int:
@@ -67,6 +94,27 @@ class Writer:
     def queued_bytes(self) -> int:
         """Bytes of the changes waiting."""
         return self._queued_bytes
+
+    @property
+    def applying_seconds(self) -> float:
+        """How long the batch that is being applied has been; 0 where none is. A disk that hangs shows here alone."""
+        return 0.0 if self._applying_since is None else perf_counter() - self._applying_since
+
+    def status(self) -> dict[str, object]:
+        """Describe queue and batches for `srv:status`; p50 and p99 are what half and nearly all batches took at most."""
+        times: dict[str, object] = {}
+        for name, seconds in (("commit", self.commit_seconds), ("sync", self.sync_seconds)):
+            for percent in (50, 99):
+                bound = seconds.at_most(percent / 100)
+                times[f"{name}_p{percent}_ms"] = None if bound is None else 1_000 * bound
+        return {
+            "queued_changes": self.queued_changes,
+            "queued_bytes": self.queued_bytes,
+            "applying_ms": round(1_000 * self.applying_seconds),
+            "batches": self.batch_changes.count,
+            "changes": int(self.batch_changes.total),
+            **times,
+        }
 
     def start(self) -> None:
         """Begin to apply what is submitted."""
@@ -89,7 +137,7 @@ class Writer:
         if full or (self._queue and self._queued_bytes + change.size_bytes > limits.queue_bytes_max):
             raise OverloadedError
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(change, answer))
+        self._queue.append(_Waiting(change, answer, TRACE.get(), perf_counter(), self._batches_ended))
         self._queued_bytes += change.size_bytes
         self._wake.set()
         return await answer
@@ -148,14 +196,20 @@ class Writer:
 
         One change that cannot be stored, such as the one that fills the disk, must not take the others with it.
         """
+        began = self._applying_since = perf_counter()
+        failure: Exception | None = None
         try:
             outcomes = await self._engine.apply([waiting.change for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whatever went wrong is every waiter's answer, and the writer goes on
-            if len(batch) > 1 and not isinstance(error, StorageUnavailableError):
-                for waiting in batch:
-                    await self._apply([waiting])
-                return
-            outcomes = [error] * len(batch)
+            failure, outcomes = error, [error] * len(batch)
+        self._account(batch, began)
+        if isinstance(failure, StorageFullError):
+            self.met_full_disk.set()
+        if failure is not None and len(batch) > 1 and not isinstance(failure, StorageUnavailableError):
+            now, ended = perf_counter(), self._batches_ended
+            for waiting in [replace(each, since=now, batches_ended=ended) for each in batch]:
+                await self._apply([waiting])
+            return
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if waiting.answer.done():
                 continue
@@ -163,6 +217,28 @@ class Writer:
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
+
+    def _account(self, batch: list[_Waiting], began: float) -> None:
+        """Count a batch that has ended, and say of each of its changes where its time went."""
+        ended = perf_counter()
+        self._applying_since = None
+        commit_seconds, sync_seconds = ended - began, self._engine.sync_seconds
+        self.batch_changes.add(len(batch))
+        self.commit_seconds.add(commit_seconds)
+        self.sync_seconds.add(sync_seconds)
+        for waiting in batch:
+            trace, since = waiting.trace, waiting.since
+            # A request of several changes waits for all of them at once.
+            if trace.written_at == ended:
+                continue
+            if since < trace.written_at:  # noqa: PLR1730 - `max` is a call, on the path of every change
+                since = trace.written_at
+            trace.queue_seconds += began - since
+            trace.queue_batches += self._batches_ended - waiting.batches_ended
+            trace.commit_seconds += commit_seconds
+            trace.sync_seconds += sync_seconds
+            trace.written_at = ended
+        self._batches_ended += 1
 
     async def _maintain(self) -> None:
         try:

@@ -151,8 +151,9 @@ export class Zonekeeper {
   listAgents(params?: ListAgentsParams, options?: CallOptions): Promise<AgentsPage>;
 
   /**
-   * Describe the daemon: versions, uptime, store, migrations, queue.
-   * @throws ZonekeeperError: INVALID_PARAMS, SHUTTING_DOWN, STORAGE_UNAVAILABLE
+   * Describe the daemon: versions, uptime, store, migrations, queue, calls, memory, free space. Answers as well
+   * where the store cannot be read.
+   * @throws ZonekeeperError: INVALID_PARAMS, SHUTTING_DOWN
    */
   status(options?: CallOptions): Promise<Status>;
 
@@ -425,7 +426,10 @@ export interface AgentsPage {
   next: string | null;
 }
 
-/** Versions, uptime, store (sizes in bytes), migrations and queue; members may be added. */
+/**
+ * Versions, uptime, store (sizes in bytes), migrations, queue, calls by outcome, what goes on with callers,
+ * memory, free space and the event loop; members may be added.
+ */
 export interface Status {
   /** Of Zonekeeper. */
   version: string;
@@ -442,6 +446,12 @@ export interface Status {
     engine: string;
     /** Version of the stored form. */
     schema_version: number;
+    /** All of them; null where the store cannot be read, as the next two. */
+    sessions: number | null;
+    /** Those of them that are archived. */
+    archives: number | null;
+    /** Archives whose preview is not worked out yet. */
+    previews_waiting: number | null;
     [member: string]: unknown;
   };
   /** By name, each migration of this start: its outcome and its statistics. */
@@ -457,6 +467,12 @@ export interface Status {
     queued_changes: number;
     /** Bytes waiting for the disk. */
     queued_bytes: number;
+    /** How long the batch that is being applied has been; 0 where none is. */
+    applying_ms: number;
+    /** Commits so far. */
+    batches: number;
+    /** Changes in them. */
+    changes: number;
     [member: string]: unknown;
   };
   [member: string]: unknown;

@@ -89,4 +89,7 @@ WHERE id = :id;
 
 -- name: count_sessions
 -- For the status.
-SELECT count(*) AS sessions, count(archived_at_ms) AS archives FROM zones;
+SELECT count(*) AS sessions,
+    count(archived_at_ms) AS archives,
+    (SELECT count(*) FROM zones WHERE preview IS NULL AND archived_at_ms IS NOT NULL) AS previews_waiting
+FROM zones;

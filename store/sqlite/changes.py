@@ -51,6 +51,7 @@ class Changes:
 
     Attributes:
         written_bytes: grows with what was stored, roughly; tells when a checkpoint is due.
+        parts_merged: small parts that were taken up into larger ones so far.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -60,6 +61,7 @@ class Changes:
         self._pending: dict[tuple[int, int], _Row] = {}
         self._grown: dict[tuple[int, int], _Row] = {}
         self.written_bytes = 0
+        self.parts_merged = 0
 
     def forget(self, zone: Zone | None = None) -> None:
         """Forget what is known of a session, or of all: after a rollback none of it holds."""
@@ -278,6 +280,7 @@ class Changes:
         parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         if start.start_byte + start.size_bytes < tail.size_bytes:
             self.delete_from(known.id, OUTPUT_FILE, start.start_byte + 1)
+            self.parts_merged += len(tail.open_parts)
         for part in parts:
             self._put_later(known.id, part, change.now_ms, tail.revision + 1)
         return tail.after(start, parts, tail.revision + 1)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from time import perf_counter
+from typing import Any, Final
 
 from store.engine import (
     AppendOutput,
@@ -27,7 +27,7 @@ from store.engine import (
     Outcome,
     WriteState,
 )
-from store.errors import StorageDamagedError, StoreError, StoreRefusedError
+from store.errors import StoreError, StoreRefusedError
 from store.records import AgentStat, ArchiveSummary, Mount, Page, SessionState, ZoneStat
 from store.sqlite import reads
 from store.sqlite.changes import Changes
@@ -35,16 +35,13 @@ from store.sqlite.failures import translated
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.imports import Imports, SourceFailedError
 from store.sqlite.log import WriteAheadLog
+from store.sqlite.readers import Readers
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
 from store.sqlite.thread import WriterThread
 from store.zones import Zone
 
-_READERS: Final = 4
 _CHANGE_BYTES: Final = 12 * 1024
 """What a change puts into the WAL besides its data: three pages."""
-
-_Arguments = ParamSpec("_Arguments")
-_Answer = TypeVar("_Answer")
 
 
 async def open_sqlite(path: Path) -> SqliteEngine:
@@ -75,14 +72,11 @@ class SqliteEngine(Engine):
         """Say where; `open` does the rest."""
         self._path = path
         self._writer = WriterThread("sqlite-writer")
-        self._readers = ThreadPoolExecutor(_READERS, "sqlite-reader")
-        self._reader = threading.local()
-        self._reading_handles: set[sqlite3.Connection] = set()
+        self._readers = Readers(path)
         self._writing_handle: sqlite3.Connection | None = None
         self._changes: Changes
         self._verbs: dict[type[Any], Callable[[Any], Any]]
         self._log: WriteAheadLog
-        self._is_damaged = False
         self._closed = False
 
     async def open(self) -> None:
@@ -106,11 +100,13 @@ class SqliteEngine(Engine):
         self, zone: Zone, if_revision: int | None = None, content_bytes_max: int | None = None
     ) -> SessionState | None:
         """See `Engine.read_session_state`."""
-        return await self._read(f"zone {zone}", reads.read_session_state, zone, if_revision, content_bytes_max)
+        return await self._readers.ask(f"zone {zone}", reads.read_session_state, zone, if_revision, content_bytes_max)
 
     async def read_output(self, zone: Zone, first_line: int | None, limit: int, max_bytes: int) -> Page | None:
         """See `Engine.read_output`."""
-        return await self._read(f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes)
+        return await self._readers.ask(
+            f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes
+        )
 
     async def mount(
         self,
@@ -121,58 +117,65 @@ class SqliteEngine(Engine):
         if_revision: int | None = None,
     ) -> Mount | None:
         """See `Engine.mount`."""
-        return await self._read(
+        return await self._readers.ask(
             f"zone {zone}", reads.mount, zone, tail_lines, max_bytes, content_bytes_max, if_revision
         )
 
     async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
         """See `Engine.stat`."""
-        return await self._read("the state of these agents", reads.stat, definition_ids)
+        return await self._readers.ask("the state of these agents", reads.stat, definition_ids)
 
     async def list_agents(self, limit: int, after: str | None) -> list[AgentStat]:
         """See `Engine.list_agents`."""
-        return await self._read("the list of agents", reads.list_agents, limit, after)
+        return await self._readers.ask("the list of agents", reads.list_agents, limit, after)
 
     async def list_archives(self, definition_id: str, limit: int, before_ms: int | None) -> list[ArchiveSummary]:
         """See `Engine.list_archives`."""
         place = f"the list of archives of agent {definition_id}"
-        return await self._read(place, reads.list_archives, definition_id, limit, before_ms)
+        return await self._readers.ask(place, reads.list_archives, definition_id, limit, before_ms)
 
     async def archives_without_preview(self, limit: int) -> list[Zone]:
         """See `Engine.archives_without_preview`."""
-        return await self._read("the list of archives", reads.archives_without_preview, limit)
+        return await self._readers.ask("the list of archives", reads.archives_without_preview, limit)
 
     async def zone_stat(self, zone: Zone) -> ZoneStat | None:
         """See `Engine.zone_stat`."""
-        return await self._read(f"zone {zone}", reads.zone_stat, zone)
+        return await self._readers.ask(f"zone {zone}", reads.zone_stat, zone)
 
     async def zones_of(self, definition_id: str) -> list[ZoneStat]:
         """See `Engine.zones_of`."""
-        return await self._read(f"the list of zones of agent {definition_id}", reads.zones_of, definition_id)
+        return await self._readers.ask(f"the list of zones of agent {definition_id}", reads.zones_of, definition_id)
 
     async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
         """See `Engine.read_bytes`."""
-        return await self._read(f"zone {zone}, file {name}", reads.read_bytes, zone, name, start_byte, max_bytes)
+        return await self._readers.ask(f"zone {zone}, file {name}", reads.read_bytes, zone, name, start_byte, max_bytes)
 
     async def read_session_bytes(self, session_id: str, name: str, start_byte: int, max_bytes: int) -> bytes:
         """See `Engine.read_session_bytes`."""
         place = f"session {session_id}, file {name}"
-        return await self._read(place, reads.read_session_bytes, session_id, name, start_byte, max_bytes)
+        return await self._readers.ask(place, reads.read_session_bytes, session_id, name, start_byte, max_bytes)
 
     async def origins(self) -> set[str]:
         """See `Engine.origins`."""
-        return await self._read("the list of sessions", reads.origins)
+        return await self._readers.ask("the list of sessions", reads.origins)
 
     async def status(self) -> dict[str, object]:
         """See `Engine.status`."""
-        sessions, archives = await self._read("the list of sessions", reads.count_sessions)
+        counts = await self._readers.ask("the list of sessions", reads.count_sessions)
+        return self.figures() | asdict(counts)
+
+    def figures(self) -> dict[str, object]:
+        """See `Engine.figures`."""
         return {
             "sqlite_version": sqlite3.sqlite_version,
             "schema_version": SCHEMA_VERSION,
             "database_bytes": _size_of(self._path),
             "wal_bytes": _size_of(self._path.with_name(self._path.name + "-wal")),
-            "sessions": sessions,
-            "archives": archives,
+            "checkpoint_age_ms": round(1_000 * self._log.whole_seconds_ago),
+            "checkpoint_pages_left": self._log.pages_left,
+            "oldest_reader_ms": round(1_000 * self._readers.oldest_seconds),
+            "parts_merged": self._changes.parts_merged,
+            "sync_failed": self._log.must_stay,
         }
 
     async def close(self) -> None:
@@ -207,8 +210,9 @@ class SqliteEngine(Engine):
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         connection = self._handle()
-        if self._is_damaged:
-            self._is_damaged = False
+        self.sync_seconds = 0.0
+        if self._readers.found_damage:
+            self._readers.found_damage = False
             self._changes.distrust()
             connection.execute("PRAGMA shrink_memory")  # what its cache still has is not what is stored either
         with translated(_place(batch)):
@@ -218,7 +222,7 @@ class SqliteEngine(Engine):
                 outcomes = [self._outcome(change) for change in batch]
                 self._changes.flush()
                 is_complete = True
-                connection.execute("COMMIT")
+                self._commit(connection)
             except BaseException:
                 self._changes.forget()
                 if connection.in_transaction:
@@ -228,6 +232,13 @@ class SqliteEngine(Engine):
                 raise
         self._changes.written_bytes += len(batch) * _CHANGE_BYTES
         return outcomes
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        began = perf_counter()
+        try:
+            connection.execute("COMMIT")
+        finally:
+            self.sync_seconds = perf_counter() - began
 
     def _outcome(self, change: Change) -> Outcome:
         """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
@@ -255,47 +266,10 @@ class SqliteEngine(Engine):
             raise RuntimeError("the store is not open")
         return self._writing_handle
 
-    async def _read(
-        self,
-        place: str,
-        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
-        *arguments: _Arguments.args,
-        **named: _Arguments.kwargs,
-    ) -> _Answer:
-        """Ask one question on a reader's thread, in one read transaction."""
-
-        def ask() -> _Answer:
-            with translated(place):
-                connection = self._reading_handle()
-                try:
-                    connection.execute("BEGIN")
-                    answer = question(connection, *arguments, **named)
-                    connection.execute("COMMIT")
-                except BaseException as error:
-                    self._is_damaged = self._is_damaged or isinstance(error, StorageDamagedError)
-                    # A statement that an error left running would answer the next question from the past.
-                    self._drop_reading_handle(connection)
-                    raise
-                return answer
-
-        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
-
-    def _reading_handle(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._reader, "connection", None)
-        if connection is None:
-            connection = self._reader.connection = open_reading(self._path)
-            self._reading_handles.add(connection)
-        return connection
-
-    def _drop_reading_handle(self, connection: sqlite3.Connection) -> None:
-        self._reader.connection = None
-        self._reading_handles.discard(connection)
-        connection.close()
-
     def _close(self) -> None:
-        self._readers.shutdown()
+        self._readers.shut_down()
         self._writer.close()
-        handles = list(self._reading_handles)
+        handles = list(self._readers.handles)
         if self._writing_handle is not None:
             if self._log.must_stay:
                 # The last handle to be closed moves the log, if it can write.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from time import perf_counter
 from typing import Final
 
 import structlog
@@ -25,13 +26,21 @@ class WriteAheadLog:
     Attributes:
         must_stay: the database file could not be synced. What the kernel then holds of it is no longer known, while SQLite
             would take some of it for written. The log still has all of it, so it is kept; the next start moves it once more.
+        pages_left: that the last checkpoint has left in the log, because a reader still needs what they are to replace.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Look after the log of this handle."""
         self._connection = connection
         self._moved_bytes = 0
+        self._whole_at = perf_counter()
+        self.pages_left = 0
         self.must_stay = False
+
+    @property
+    def whole_seconds_ago(self) -> float:
+        """How long ago a checkpoint last moved all of the log, or, where none has yet, it was opened."""
+        return perf_counter() - self._whole_at
 
     def is_due(self, written_bytes: int) -> bool:
         """Tell whether so much has been written that a checkpoint is due."""
@@ -52,6 +61,9 @@ class WriteAheadLog:
                     _log.error("sync_failed", hint="the log grows from now on; see to the disk and restart the daemon")
                 raise
         # What a reader has kept back is tried again soon: the log begins anew only in a moment when all of it is moved.
+        self.pages_left = max(0, pages - moved)
+        if not self.pages_left:
+            self._whole_at = perf_counter()
         self._moved_bytes = written_bytes - (_CHECKPOINT_BYTES * 15 // 16 if moved < pages else 0)
 
     def cover_refused(self) -> None:

@@ -10,7 +10,7 @@ from store import limits
 from store.errors import StorageDamagedError
 from store.lines import line_text
 from store.pages import MiscountedError, page_before_end, page_from
-from store.records import AgentStat, ArchiveSummary, FileStat, Mount, Page, SessionState, ZoneStat
+from store.records import AgentStat, ArchiveSummary, FileStat, Mount, Page, SessionCounts, SessionState, ZoneStat
 from store.sqlite.rows import (
     PARTS,
     ZONES,
@@ -145,10 +145,9 @@ def origins(connection: sqlite3.Connection) -> set[str]:
     return {origin for (joined,) in connection.execute(ZONES["origins"]) for origin in joined.split("\n")}
 
 
-def count_sessions(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Count all sessions, and the archived ones among them."""
-    sessions, archives = connection.execute(ZONES["count_sessions"]).fetchone()
-    return sessions, archives
+def count_sessions(connection: sqlite3.Connection) -> SessionCounts:
+    """See `Engine.status`."""
+    return SessionCounts(*connection.execute(ZONES["count_sessions"]).fetchone())
 
 
 def _state(

@@ -99,9 +99,9 @@ async def test_a_read_that_fails_is_unavailable(
 ) -> None:
     """Whether or not SQLite has ended the read transaction itself; the next read works."""
     await store.sessions.write_session_state("agent", b"{}")
-    reading_handle = sqlite._reading_handle
+    reading_handle = sqlite._readers._handle
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "_reading_handle", lambda: FailingHandle(reading_handle(), "FROM zones", ended=ended))
+        patch.setattr(sqlite._readers, "_handle", lambda: FailingHandle(reading_handle(), "FROM zones", ended=ended))
         with pytest.raises(StorageUnavailableError) as caught:
             await store.sessions.read_session_state("agent")
     assert "/secret" not in str(caught.value)

@@ -89,9 +89,19 @@ async def listening(dispatcher: AnyDispatcher, files: Files | None = None, **bou
     async def is_ready() -> bool:
         return False
 
+    async def metrics(_accept: str) -> tuple[bytes, bytes]:
+        return b"text/plain", b""
+
     dispatchers = Dispatchers(dispatcher, dispatcher, dispatcher)
-    served = cast("Files", files)
-    service = HttpService(dispatchers, files=served, is_ready=is_ready, openrpc=b"{}", bounds=replace(BOUNDS, **bounds))
+    service = HttpService(
+        dispatchers,
+        files=cast("Files", files),
+        is_ready=is_ready,
+        metrics=metrics,
+        openrpc=b"{}",
+        bounds=replace(BOUNDS, **bounds),
+        slow_call_ms=60_000,
+    )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(service.listener(Door(Tokens("sesame"), (), None)), "127.0.0.1", 0)
     try:

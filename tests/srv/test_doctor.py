@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from srv.cli import main
-from srv.doctor_environment import FREE_BYTES_MIN, RunningDaemon, daemon_check, disk_check, settings_checks
+from srv.config import Settings
+from srv.doctor_environment import RunningDaemon, daemon_check, disk_check, settings_checks
 from srv.doctor_report import State
 from srv.version import VERSION
 from tests.legacy_dirs import populate
@@ -346,10 +347,14 @@ def test_a_socket_that_others_could_replace_is_found(capsys: Capture, data_dir: 
 
 def test_a_disk_that_is_full_or_too_small_for_a_copy_is_said() -> None:
     """Nearly full is wrong, since writes are about to fail; no room for a second copy is a warning."""
-    store_bytes = 10 * FREE_BYTES_MIN
-    assert disk_check(store_bytes, store_bytes).state is State.OK
-    assert disk_check(store_bytes - 1, store_bytes).state is State.WARNING
-    assert disk_check(FREE_BYTES_MIN - 1, 0).state is State.WRONG
+    levels = Settings(Path("/data"), free_bytes_warning=1_000, free_bytes_critical=100)
+    assert disk_check(5_000, 5_000, levels).state is State.OK
+    assert disk_check(4_999, 5_000, levels).state is State.WARNING
+    assert disk_check(1_000, 0, levels).state is State.OK
+    assert disk_check(999, 0, levels).findings[0].word == "DISK_LOW"
+    assert disk_check(100, 0, levels).state is State.WARNING
+    assert disk_check(99, 0, levels).findings[0].word == "DISK_NEARLY_FULL"
+    assert disk_check(99, 0, levels).state is State.WRONG
 
 
 def test_a_running_daemon_needs_the_write_ahead_log(capsys: Capture) -> None:

@@ -73,8 +73,8 @@ async def test_the_writing_handle_keeps_the_promises(sqlite: SqliteEngine) -> No
 async def test_readers_can_only_read(sqlite: SqliteEngine) -> None:
     """Several handles, each `mode=ro` and `query_only`: none of them can write, and a temporary table neither."""
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(64)))
-    assert 1 <= len(sqlite._reading_handles) <= 4
-    for connection in sqlite._reading_handles:
+    assert 1 <= len(sqlite._readers.handles) <= 4
+    for connection in sqlite._readers.handles:
         assert (setting(connection, "query_only"), setting(connection, "mmap_size")) == (1, 0)
         connection.execute("PRAGMA query_only = 0")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -101,7 +101,7 @@ async def test_the_event_loop_never_holds_a_handle(sqlite: SqliteEngine, monkeyp
         connection.set_trace_callback(note)
         return connection
 
-    monkeypatch.setattr("store.sqlite.engine.open_reading", open_noted)
+    monkeypatch.setattr("store.sqlite.readers.open_reading", open_noted)
     await on_writer(sqlite, lambda connection: connection.set_trace_callback(note))
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(16)))

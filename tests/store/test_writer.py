@@ -47,6 +47,7 @@ class Applier:
         self.fail: Callable[[list[int]], Exception | None] = lambda _: None
         self.outcome: Callable[[int], Outcome] = answer
         self.maintenance_due = False
+        self.sync_seconds = 0.0
         self.maintain_error: Exception | None = None
 
     async def apply(self, batch: list[Change]) -> list[Outcome]:

@@ -1,0 +1,108 @@
+"""The reading side: a few threads with a read-only handle each, and a question at a time in a read transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from store.errors import StorageDamagedError
+from store.sqlite.failures import translated
+from store.sqlite.handles import open_reading
+from store.trace import TRACE
+
+_READERS: Final = 4
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+class Readers:
+    """The readers of one store.
+
+    Attributes:
+        handles: those that are open.
+        found_damage: a question has met damage since this was last set to False.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Say where the store is. Each thread opens its handle with its first question."""
+        self._path = path
+        self._threads = ThreadPoolExecutor(_READERS, "sqlite-reader")
+        self._own = threading.local()
+        self._began: dict[int, float] = {}
+        self.handles: set[sqlite3.Connection] = set()
+        self.found_damage = False
+
+    async def ask(
+        self,
+        place: str,
+        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        """Ask one question, in one read transaction. Raises the store's errors, which name the place."""
+        trace = TRACE.get()
+        asked = began = ended = perf_counter()
+
+        def answer() -> _Answer:
+            nonlocal began, ended
+            thread = threading.get_ident()
+            began = self._began[thread] = perf_counter()
+            try:
+                with translated(place):
+                    return self._transaction(question, *arguments, **named)
+            finally:
+                del self._began[thread]
+                ended = perf_counter()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
+        finally:
+            trace.read_wait_seconds += began - asked
+            trace.read_seconds += ended - began
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the oldest question that is being answered has been: so long the log cannot begin anew."""
+        began = min(list(self._began.values()), default=None)
+        return 0.0 if began is None else perf_counter() - began
+
+    def shut_down(self) -> None:
+        """Wait until all that was asked is answered. The handles stay open, for the caller to close."""
+        self._threads.shutdown()
+
+    def _transaction(
+        self,
+        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        connection = self._handle()
+        try:
+            connection.execute("BEGIN")
+            answer = question(connection, *arguments, **named)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self.found_damage = self.found_damage or isinstance(error, StorageDamagedError)
+            # A statement that an error left running would answer the next question from the past.
+            self._drop_handle(connection)
+            raise
+        return answer
+
+    def _handle(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._own, "handle", None)
+        if connection is None:
+            connection = self._own.handle = open_reading(self._path)
+            self.handles.add(connection)
+        return connection
+
+    def _drop_handle(self, connection: sqlite3.Connection) -> None:
+        self._own.handle = None
+        self.handles.discard(connection)
+        connection.close()
