@@ -19,6 +19,8 @@ import trustme
 from rpc.errors import INTERNAL, NUMBERS
 from srv.doctor_report import State
 from srv.exits import Exit
+from srv.metric_families import FAMILIES, markdown_table
+from srv.slow_calls import STAGES
 from store import errors, limits
 from tests.legacy_dirs import populate
 from tests.node import programs
@@ -228,6 +230,42 @@ def test_the_doctor_s_command_says_what_is_in_order(home: Path, port: str) -> No
     assert "everything is in order" in printed
 
 
+def test_the_commands_of_the_first_bad_night_show_how_it_is_and_save_what_there_is(home: Path, port: str) -> None:
+    """Status, doctor, room on the disk, and a copy; in the status stands every member that the table speaks of."""
+    section = "When something is wrong: the first bad night"
+    (block,) = blocks(section)
+    run(block, home, port)
+    assert [path.suffix for path in (home / "backups").iterdir()] == [".db"]
+    ((_, printed),) = run(".venv/bin/zonekeeper status\n", home, port)[:1]
+    named = re.findall(r"`((?:store|writer|transport|event_loop)\.\w+)`", sections()[section])
+    assert {name for name in named if name != "transport.refused"} <= set(printed.split())
+    assert "free_space.free_bytes" in printed
+
+
+def test_the_command_that_shows_the_metrics_shows_them(home: Path, port: str) -> None:
+    """With the token that only reads."""
+    (block,) = blocks("Metrics")
+    assert "zonekeeper_build_info{" in run(block, home, port)[0][1]
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    """The table is what `python -m srv.metric_families` prints, and what else names a metric names one of these."""
+    between = README.partition("<!-- metrics -->\n")[2].partition("<!-- /metrics -->")[0]
+    assert between == markdown_table() + "\n"
+    names = {row.full_name for row in FAMILIES}
+    series = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"\bzonekeeper_[a-z_]+", README)}
+    assert series == names
+
+
+def test_the_stages_of_slow_calls_are_those_of_the_code() -> None:
+    """Each has its row, in the order in which a request goes through them."""
+    found = re.findall(
+        r"^\|((?: `\w+_ms`,?)+) \|", sections()["When something is wrong: the first bad night"], re.MULTILINE
+    )
+    stages = [stage for row in found for stage in re.findall(r"`(\w+)_ms`", row)]
+    assert sorted(stages) == sorted([*(stage for stage in STAGES if stage != "sync"), "other"])
+
+
 def test_the_members_of_the_doctor_s_report_are_those_of_the_code(home: Path, port: str) -> None:
     """Each has its row, and those of the rows that have members name them."""
     ((_, printed), *_) = run(".venv/bin/zonekeeper doctor --json\n", home, port)
@@ -328,7 +366,9 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
             "Under systemd",
             "In a container",
             "Coming from AgentMux",
+            "When something is wrong: the first bad night",
             "Is everything in order?",
+            "Metrics",
             "Backups",
         ),
     }
