@@ -31,6 +31,7 @@ NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
 """The number of each word of `store/errors.py`."""
 
 INTERNAL: Final = "INTERNAL"
+INTERNAL_NUMBER: Final = -32603
 INTERNAL_HINT: Final = "This is a fault of the daemon. Report it with the error_id, under which the log tells the rest."
 
 
@@ -75,9 +76,8 @@ def store_error(message: str, data: Any) -> StoreError | None:
     kind = _KINDS.get(word) if isinstance(word, str) else None
     if kind is None:
         return None
-    error = kind.__new__(
-        kind, message
-    )  # each kind makes its sentence out of facts of its own; this one has its sentence
+    # Without `__init__`, which makes the sentence out of facts: here it is made already.
+    error = kind.__new__(kind, message)
     error.facts = {name: fact for name, fact in data.items() if name not in {"code", "hint", "retry"}}
     return error
 
@@ -100,7 +100,7 @@ def advice(word: str) -> dict[str, str | bool]:
 def internal_error(error_id: str) -> WireError:
     """Tell of an unexpected failure nothing but the id under which the log has it."""
     data = {"code": INTERNAL, "hint": INTERNAL_HINT, "retry": False, "error_id": error_id}
-    return WireError(-32603, "Internal error", data)
+    return WireError(INTERNAL_NUMBER, "Internal error", data)
 
 
 class RpcError(Exception):

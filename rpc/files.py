@@ -26,7 +26,6 @@ from store.errors import (
     StaleSessionError,
     StorageDamagedError,
     StoreError,
-    TooLargeError,
     ZoneNotFoundError,
 )
 from store.limits import KIB
@@ -58,11 +57,6 @@ READ_ONLY: Final = wire_error(ReadOnlyError())
 SHUTTING_DOWN: Final = wire_error(ShuttingDownError())
 NOT_UTF8: Final = wire_error(InvalidParamsError("content", "content, which is the body, must be UTF-8"))
 NOT_WHOLE: Final = wire_error(InvalidParamsError("Content-Range", "a snapshot is written whole, without Content-Range"))
-
-
-def too_large(limit: str, maximum: int) -> WireError:
-    """Tell of something that is over a limit of `store/limits.py`."""
-    return wire_error(TooLargeError(limit, maximum))
 
 
 @dataclass(frozen=True, slots=True)

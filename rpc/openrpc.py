@@ -10,9 +10,8 @@ import orjson
 
 from rpc import shapes
 from rpc.contract import METHODS, Row
-from rpc.errors import INTERNAL, INTERNAL_HINT, NUMBERS
+from rpc.errors import INTERNAL, INTERNAL_HINT, INTERNAL_NUMBER, NUMBERS, advice
 from rpc.schema import Param
-from store import errors
 
 OPENRPC_VERSION: Final = "1.3.2"
 CONTRACT_VERSION: Final = "1.0.0"
@@ -28,8 +27,6 @@ _SERVER: Final = {
     "description": "run/srv.json in the data directory says where the daemon listens.",
     "variables": {"port": {"default": "8377"}},
 }
-
-_INTERNAL_NUMBER: Final = -32603
 
 
 def document() -> dict[str, Any]:
@@ -75,7 +72,7 @@ def _referring(schema: Any, schemas: dict[str, Any]) -> Any:
 
 
 def _method(row: Row, schemas: dict[str, Any]) -> dict[str, Any]:
-    numbers = sorted({NUMBERS[word] for word in row.errors} | {_INTERNAL_NUMBER}, reverse=True)
+    numbers = sorted({NUMBERS[word] for word in row.errors} | {INTERNAL_NUMBER}, reverse=True)
     method = {
         "name": row.name,
         "summary": row.summary,
@@ -107,7 +104,7 @@ def _content_descriptor(param: Param) -> dict[str, Any]:
 
 
 def _numbers() -> set[int]:
-    return {*NUMBERS.values(), _INTERNAL_NUMBER}
+    return {*NUMBERS.values(), INTERNAL_NUMBER}
 
 
 def _words(number: int) -> list[str]:
@@ -121,21 +118,8 @@ def _error_name(number: int) -> str:
 def _error(number: int) -> dict[str, Any]:
     """Describe an error by what `error.data` always holds. Words that share a number are one error to OpenRPC."""
     words = _words(number)
-    kind = _kinds().get(words[0])
-    return {
-        "code": number,
-        "message": " or ".join(words),
-        "data": {
-            "code": words[0],
-            "hint": kind.hint if kind else INTERNAL_HINT,
-            "retry": kind.retry if kind else False,
-        },
-    }
-
-
-def _kinds() -> dict[str, type[errors.StoreError]]:
-    kinds = (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.StoreError))
-    return {kind.word: kind for kind in kinds if kind is not errors.StoreError}
+    advised = {"hint": INTERNAL_HINT, "retry": False} if number == INTERNAL_NUMBER else advice(words[0])
+    return {"code": number, "message": " or ".join(words), "data": {"code": words[0], **advised}}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,6 @@ class Params:
         self._checks = tuple((row.name, row.kind.check, row.required) for row in rows)
         self._names = frozenset(row.name for row in rows)
         self._places = tuple(row.name for row in rows if row.name not in alternatives[1:])
-        self._by_name = {row.name: row for row in rows}
 
     def bind(self, sent: Sent) -> dict[str, Any]:
         """Return the arguments by name, checked; what is absent or null is left out.

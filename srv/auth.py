@@ -117,7 +117,7 @@ class Door:
         self._tokens = [(tokens.full.encode(), FULL)]
         if tokens.read_only is not None:
             self._tokens.append((tokens.read_only.encode(), READ_ONLY))
-        self._provable = [token for token in filter(None, (tokens.full, tokens.read_only)) if is_provable(token)]
+        self._provable = [token for token in tokens if is_provable(token)]
         self._origins = frozenset(allowed_origins)
         self._hosts = hosts
         self._own_hosts = own_hosts
