@@ -16,7 +16,8 @@ from rpc.discovery import Address, Discovery
 from rpc.follow import follow
 from rpc.link import Link
 from rpc.retries import Pace
-from rpc.writes import Conditions, Writes
+from rpc.wishes import Wishes
+from rpc.writes import Writes
 from store.records import AgentStat, Appended, Archived, ArchiveSummary, Page, Written
 
 RETRY_SECONDS: Final = 30.0
@@ -141,8 +142,8 @@ class Client:
             StaleSessionError: `session_id` is not that of the current session.
             RevisionMismatchError: another revision is stored.
         """
-        conditions = Conditions(session_id, expect_revision, covers_line)
-        return await self._writes.write(definition_id, content, conditions)
+        wishes = Wishes(session_id, expect_revision, covers_line)
+        return await self._writes.write(definition_id, content, wishes)
 
     async def put_state(
         self,
@@ -164,8 +165,8 @@ class Client:
 
         Raises as `write_state` does.
         """
-        conditions = Conditions(session_id, expect_revision, covers_line)
-        return await self._writes.put(definition_id, chunks, conditions)
+        wishes = Wishes(session_id, expect_revision, covers_line)
+        return await self._writes.put(definition_id, chunks, wishes)
 
     async def append_output(
         self,

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from rpc.contract import METHODS
 from rpc.schema import WHOLE_NUMBER, Params
+from rpc.wishes import Wishes
 from store.errors import InvalidParamsError, quote
 from store.limits import QUOTE_CHARACTERS_MAX, TIME_MS_MAX
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE
@@ -75,25 +76,16 @@ class FilePath:
         return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """The parameters of `write_state` that stand in a query."""
+def wishes_of(query: str) -> Wishes:
+    """Take a query to what it says of a write.
 
-    session_id: str | None = None
-    expect_revision: int | None = None
-    covers_line: int | None = None
-
-    @classmethod
-    def parse(cls, query: str) -> Self:
-        """Take a query to its parameters.
-
-        Raises:
-            InvalidParamsError: one is unknown, ill-typed, or there twice.
-        """
-        sent: dict[str, str | int] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name in sent:
-                raise InvalidParamsError(name[:QUOTE_CHARACTERS_MAX], f"{quote(name)} is there more than once")
-            sent[name] = int(value) if name in _NUMBERS and _WHOLE_NUMBER.fullmatch(value) else value
-        sent.pop(_PRETTY, None)
-        return cls(**_PARAMS.bind(sent))
+    Raises:
+        InvalidParamsError: a parameter is unknown, ill-typed, or there twice.
+    """
+    sent: dict[str, str | int] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in sent:
+            raise InvalidParamsError(name[:QUOTE_CHARACTERS_MAX], f"{quote(name)} is there more than once")
+        sent[name] = int(value) if name in _NUMBERS and _WHOLE_NUMBER.fullmatch(value) else value
+    sent.pop(_PRETTY, None)
+    return Wishes(**_PARAMS.bind(sent))

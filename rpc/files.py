@@ -16,8 +16,9 @@ from typing import Any, Final
 from rpc.conditions import Conditions, tag_of
 from rpc.errors import WireError, wire_error
 from rpc.failures import FailureLog
-from rpc.file_paths import FilePath, Wishes
+from rpc.file_paths import FilePath
 from rpc.memory import SMALL_ANSWER_BYTES, AnswerMemory, Room
+from rpc.wishes import Wishes
 from store.errors import (
     InvalidParamsError,
     ReadOnlyError,

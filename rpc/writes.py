@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -15,6 +14,7 @@ from rpc.link import Link
 from rpc.lookups import archive_of
 from rpc.retries import Tries
 from rpc.transport import Transport, refusal
+from rpc.wishes import Wishes
 from store.errors import RevisionMismatchError, StaleSessionError
 from store.limits import MIB
 from store.records import Written
@@ -23,38 +23,25 @@ from store.zones import SNAPSHOT_FILE, agent_current_zone
 _WRITTEN: Final = msgspec.json.Decoder(Written)
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What must be so for a write to be done, and what it says of itself; as in `rpc.client.Client.write_state`."""
-
-    session_id: str | None
-    expect_revision: int | None
-    covers_line: int | None
-
-    def given(self) -> dict[str, str | int]:
-        """Return those that are given, by their names on the wire."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
-
-
 class Writes:
     """The writes of one client."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def write(self, definition_id: str, content: str, conditions: Conditions) -> Written:
+    async def write(self, definition_id: str, content: str, wishes: Wishes) -> Written:
         """See `rpc.client.Client.write_state`."""
-        params = {"definition_id": definition_id, "content": content, **conditions.given()}
+        params = {"definition_id": definition_id, "content": content, **wishes.given()}
 
         async def write(tries: Tries) -> Written:
             return await self._link.ask(records.WRITTEN, "agent:session:write_state", params, tries=tries)
 
-        return await self._unless_done(definition_id, content, conditions, write)
+        return await self._unless_done(definition_id, content, wishes, write)
 
-    async def put(self, definition_id: str, chunks: bytes | AsyncIterable[bytes], conditions: Conditions) -> Written:
+    async def put(self, definition_id: str, chunks: bytes | AsyncIterable[bytes], wishes: Wishes) -> Written:
         """See `rpc.client.Client.put_state`."""
         path = f"/zones/{agent_current_zone(definition_id).definition_id}/current/{SNAPSHOT_FILE}"
-        query = conditions.given()
+        query = wishes.given()
 
         if not isinstance(chunks, bytes):
             return await self._put(path, query, lambda tries: _once(chunks, tries), {}, self._link.tries())
@@ -63,7 +50,7 @@ class Writes:
         async def put(tries: Tries) -> Written:
             return await self._put(path, query, lambda _: _slices(chunks), sized, tries)
 
-        return await self._unless_done(definition_id, chunks, conditions, put)
+        return await self._unless_done(definition_id, chunks, wishes, put)
 
     async def _put(
         self,
@@ -86,7 +73,7 @@ class Writes:
         self,
         definition_id: str,
         content: str | bytes,
-        conditions: Conditions,
+        wishes: Wishes,
         write: Callable[[Tries], Awaitable[Written]],
     ) -> Written:
         """Write. Where that is refused only because a try whose answer was lost has done it, tell what that has done."""
@@ -97,7 +84,7 @@ class Writes:
             if not tries.has_lost_answer:
                 raise
             if isinstance(refused, StaleSessionError):
-                stored = await self._archived(definition_id, conditions.session_id)
+                stored = await self._archived(definition_id, wishes.session_id)
             else:
                 stored = await self._link.ask(records.SNAPSHOT, "agent:session:read", {"definition_id": definition_id})
             sent = content.encode() if isinstance(content, str) else content

@@ -15,7 +15,7 @@ from aiohttp import hdrs
 
 from rpc.bodies import OffLoop
 from rpc.conditions import Conditions
-from rpc.file_paths import MEDIA_TYPES, FilePath, Wishes
+from rpc.file_paths import MEDIA_TYPES, FilePath, wishes_of
 from rpc.files import NOT_UTF8, NOT_WHOLE, READ_ONLY, SHUTTING_DOWN, Files, RefusedError, StoredFile, WrittenFile
 from srv.auth import Refusal
 from srv.bodies import BodyLimit
@@ -122,7 +122,7 @@ class FileRoutes:
             return await exchange.refuse(_NOT_WHOLE)
         with self._files.telling(path.name):
             conditions = Conditions.parse(request.headers)
-            wishes = Wishes.parse(request.path.partition("?")[2])
+            wishes = wishes_of(request.path.partition("?")[2])
 
         async def write(_exchange: Exchange, body: bytes | bytearray) -> WrittenFile | None:
             return await self._files.write(path, body, wishes, conditions) if self._takes(request) else None
