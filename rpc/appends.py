@@ -14,6 +14,7 @@ from typing import Final
 
 from rpc import client_records as records
 from rpc.errors import BrokenOffError
+from rpc.file_paths import FilePath
 from rpc.link import Link
 from rpc.lookups import archive_of, archives_since, newest_archive_ms, stat_of
 from store.errors import OffsetMismatchError, StaleSessionError
@@ -160,7 +161,7 @@ class _Append:
         sent, before = joined(self._lines), min(offset, 1)
         if output.size_bytes < offset + len(sent):
             return None
-        path = f"/zones/{self._definition_id}/archive/{archive.archived_at_ms}/{OUTPUT_FILE}"
+        path = str(FilePath(self._definition_id, str(archive.archived_at_ms), OUTPUT_FILE))
         part = {"Range": f"bytes={offset - before}-{offset + len(sent)}"}
         stored = await self._link.send(lambda transport: transport.request("GET", path, headers=part))
         shift = shift_of_duplicate(sent, stored, before)

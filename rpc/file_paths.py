@@ -1,4 +1,4 @@
-"""What the URL of a file says: which file it is, and how it is to be written; pure."""
+"""The paths of files: which file one leads to; pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Self
-from urllib.parse import parse_qsl
 
-from rpc.contract import METHODS
-from rpc.schema import WHOLE_NUMBER, Params
-from rpc.wishes import Wishes
 from store.errors import InvalidParamsError, quote
-from store.limits import QUOTE_CHARACTERS_MAX, TIME_MS_MAX
+from store.limits import TIME_MS_MAX
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE
 
 MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
@@ -22,14 +18,8 @@ MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 """Of the files that have a path."""
 
 _PATH: Final = re.compile(rf"/zones/([^/]*)/(?:current|archive/([^/]*))/({'|'.join(map(re.escape, MEDIA_TYPES))})")
-_WHOLE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
-_PRETTY: Final = "pretty"
-"""Concerns the form of the answer."""
-
-_PARAMS: Final = Params(next(row.params.rows for row in METHODS if row.name == "agent:session:write_state")[2:])
-"""Those of `write_state` but the agent, which is in the path, and the content, which is the body."""
-
-_NUMBERS: Final = frozenset(row.name for row in _PARAMS.rows if row.kind is WHOLE_NUMBER)
+NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
+"""A whole number as it stands in a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,11 @@ class FilePath:
         match = _PATH.fullmatch(path)
         return cls(match[1], match[2], match[3]) if match else None
 
+    def __str__(self) -> str:
+        """Write the path."""
+        place = "current" if self.archived_at is None else f"archive/{self.archived_at}"
+        return f"/zones/{self.definition_id}/{place}/{self.name}"
+
     @property
     def is_writable(self) -> bool:
         """Tell whether the file can be replaced: the snapshot of the current session can."""
@@ -70,22 +65,7 @@ class FilePath:
         text = self.archived_at
         if text is None:
             return None
-        if not _WHOLE_NUMBER.fullmatch(text):
+        if not NUMBER.fullmatch(text):
             message = f"archived_at_ms must be a whole number from 0 to {TIME_MS_MAX}, got {quote(text)}"
             raise InvalidParamsError("archived_at_ms", message)
         return int(text)
-
-
-def wishes_of(query: str) -> Wishes:
-    """Take a query to what it says of a write.
-
-    Raises:
-        InvalidParamsError: a parameter is unknown, ill-typed, or there twice.
-    """
-    sent: dict[str, str | int] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in sent:
-            raise InvalidParamsError(name[:QUOTE_CHARACTERS_MAX], f"{quote(name)} is there more than once")
-        sent[name] = int(value) if name in _NUMBERS and _WHOLE_NUMBER.fullmatch(value) else value
-    sent.pop(_PRETTY, None)
-    return Wishes(**_PARAMS.bind(sent))

@@ -10,6 +10,7 @@ import msgspec
 
 from rpc import client_records as records
 from rpc.client_records import Snapshot
+from rpc.file_paths import FilePath
 from rpc.link import Link
 from rpc.lookups import archive_of
 from rpc.retries import Tries
@@ -40,7 +41,7 @@ class Writes:
 
     async def put(self, definition_id: str, chunks: bytes | AsyncIterable[bytes], wishes: Wishes) -> Written:
         """See `rpc.client.Client.put_state`."""
-        path = f"/zones/{agent_current_zone(definition_id).definition_id}/current/{SNAPSHOT_FILE}"
+        path = str(FilePath(agent_current_zone(definition_id).definition_id, None, SNAPSHOT_FILE))
         query = wishes.given()
 
         if not isinstance(chunks, bytes):

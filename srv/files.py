@@ -15,7 +15,8 @@ from aiohttp import hdrs
 
 from rpc.bodies import OffLoop
 from rpc.conditions import Conditions
-from rpc.file_paths import MEDIA_TYPES, FilePath, wishes_of
+from rpc.file_paths import MEDIA_TYPES, FilePath
+from rpc.file_queries import wishes_of
 from rpc.files import NOT_UTF8, NOT_WHOLE, READ_ONLY, SHUTTING_DOWN, Files, RefusedError, StoredFile, WrittenFile
 from srv.auth import Refusal
 from srv.bodies import BodyLimit
