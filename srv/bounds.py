@@ -18,7 +18,7 @@ class Bounds:
         snapshot_bytes_max: one body that is a snapshot.
         body_memory_bytes_max: large bodies together.
         body_seconds_max: for a whole body.
-        answer_seconds_max: for a whole answer to be taken.
+        answer_seconds_max: for a whole answer to be taken, or one piece of an output.
         silence_seconds_max: without another byte of a body sent, or of an answer taken.
     """
 

@@ -86,7 +86,7 @@ class Limits:
         idle_seconds_max: seconds until the next request head of a connection; longer than clients keep theirs in a pool.
         body_memory_bytes_max: request bodies of more than 256 KiB in memory together; more are OVERLOADED.
         body_seconds_max: seconds for a whole body; on a loopback even the largest takes one.
-        answer_seconds_max: seconds for a whole answer to be taken; who is slower keeps memory that others wait for.
+        answer_seconds_max: seconds to take a whole answer, or half a MiB of an output; who is slower keeps others waiting.
         silence_seconds_max: seconds without another byte of a body sent, or of an answer taken: who is silent has stopped.
     """
 

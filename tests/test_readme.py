@@ -19,6 +19,7 @@ import trustme
 from rpc.errors import INTERNAL, NUMBERS
 from srv.doctor_report import State
 from srv.exits import Exit
+from srv.file_errors import STATUSES
 from srv.metric_families import FAMILIES, markdown_table
 from srv.slow_calls import STAGES
 from store import errors, limits
@@ -155,6 +156,31 @@ def test_the_curl_commands_print_what_the_readme_shows(home: Path, port: str) ->
     same: dict[Any, Any] = {}
     for shown, printed in run(block, home, port):
         assert list(differences(shown, json.loads(printed), same)) == []
+
+
+def test_the_recipes_for_large_things_do_what_they_say(home: Path, port: str) -> None:
+    """Each prints what is shown, files come and go whole, and what is unchanged is not sent again."""
+    (block,) = blocks("Large things the plain way")
+    same: dict[Any, Any] = {}
+    printed = run(block, home, port)
+    for shown, text in printed:
+        assert shown is None or list(differences(shown, json.loads(text), same)) == []
+    assert printed[2][1].count("\n") == 12
+    head, _, tail = printed[3][1].partition("\n\n")
+    assert "X-Total-Lines: 2" in head.splitlines()
+    assert tail == '{"type": "result"}\n'
+    assert (home / "olga.etag").read_text(encoding="utf-8").strip().endswith('-1"')
+    for name in ("olga.ndjson", "olga.part"):
+        assert (home / name).read_text(encoding="utf-8") == '{"type": "user"}\n{"type": "result"}\n'
+
+
+def test_the_statuses_of_files_are_those_of_the_code() -> None:
+    """Every word has its status."""
+    text = sections()["Large things the plain way"].rpartition("with status")[2].replace("INVALID_…", "INVALID_PARAMS")
+    shown: dict[str, int] = {}
+    for status, words in re.findall(r"(\d{3})\s(.*?)(?=\d{3}\s|; and)", text, re.DOTALL):
+        shown |= dict.fromkeys(re.findall("`([A-Z_]+)`", words), int(status))
+    assert shown | {"INVALID_DEFINITION_ID": shown["INVALID_PARAMS"]} == STATUSES
 
 
 def test_the_other_commands_of_the_first_screen_run(home: Path, port: str) -> None:
@@ -363,6 +389,7 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
             "Zonekeeper",
             "From the command line",
             "Who may call",
+            "Large things the plain way",
             "Under systemd",
             "In a container",
             "Coming from AgentMux",

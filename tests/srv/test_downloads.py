@@ -25,7 +25,7 @@ from store.engine import AppendOutput
 from store.sqlite import open_sqlite
 from store.zones import agent_current_zone
 from tests.faults.stored import store_of
-from tests.srv.daemon import WAIT_SECONDS, Daemon, seconds_since
+from tests.srv.daemon import WAIT_SECONDS, Daemon, read_response, seconds_since
 from tests.store.foreign import meddling
 
 MIB = 2**20
@@ -213,14 +213,44 @@ def test_damage_amid_a_file_cuts_the_connection(tmp_path: Path, coding: str) -> 
         assert daemon.request("GET", path, None, {"Range": f"bytes=0-{start_byte - 1}"})[0] == 206
 
 
-def test_a_stop_does_not_wait_long_for_who_stands_still(tmp_path: Path) -> None:
-    """It ends in time with 0, and the part that was sent is not taken for the whole."""
+def fill_standing(daemon: Daemon) -> None:
+    """Store more output than the sockets of both sides hold."""
+    for _ in range(4):
+        daemon.call("agent:session:append_output", definition_id="maks", lines=["x" * MIB] * 7)
+
+
+def test_an_end_that_is_lost_meanwhile_is_missed(tmp_path: Path) -> None:
+    """A file that ends before its end is no shorter file: the connection is cut, and the log says why."""
     with Daemon.start(tmp_path / "data") as daemon:
-        for _ in range(4):
-            daemon.call("agent:session:append_output", definition_id="maks", lines=["x" * MIB] * 7)
+        fill_standing(daemon)
         with Download(daemon, "/zones/maks/current/output") as standing:
+            with meddling(store_of(daemon.data_dir)) as connection:
+                connection.execute("DELETE FROM file_parts WHERE start_byte > ?", (25 * MIB,))
+            with pytest.raises(http.client.IncompleteRead):
+                standing.take()
+        daemon.wait_for_log("answer_cut")
+
+
+def test_a_stop_does_not_wait_long_for_who_stands_still(tmp_path: Path) -> None:
+    """It ends in time with 0, no part is taken for the whole, and what arrives meanwhile is told SHUTTING_DOWN."""
+    snapshot = "/zones/maks/current/output.state.json"
+    with Daemon.start(tmp_path / "data") as daemon:
+        fill_standing(daemon)
+        with ExitStack() as stack:
+            standing = stack.enter_context(Download(daemon, "/zones/maks/current/output"))
+            getting, putting, half = (stack.enter_context(daemon.connect()) for _ in range(3))
+            half.sendall(daemon.head("PUT", snapshot, "Content-Length: 2", "Expect: 100-continue"))
+            assert half.recv(100).startswith(b"HTTP/1.1 100")
             begin = time.monotonic()
-            assert daemon.stop() == 0
+            daemon.signal()
+            daemon.wait_for_log("listening_no_more")
+            getting.sendall(daemon.head("GET", snapshot))
+            putting.sendall(daemon.head("PUT", snapshot, "Content-Length: 2") + b"{}")
+            half.sendall(b"{}")
+            for each in (getting, putting, half):
+                status, headers, body = read_response(each)
+                assert (status, headers["Retry-After"], json.loads(body)["code"]) == (503, "1", "SHUTTING_DOWN")
+            assert daemon.wait() == 0
             assert seconds_since(begin) < 5
             with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
                 standing.take()

@@ -105,22 +105,45 @@ async def test_an_output_may_take_its_time_and_a_snapshot_may_not(store: OpenSto
 async def test_large_snapshots_take_turns_and_outputs_need_no_room(
     store: OpenStore, monkeypatch: pytest.MonkeyPatch, coding: str
 ) -> None:
-    """Who finds no room for one is OVERLOADED after a while, and served again when the first has gone."""
+    """Each holds its size, and twice that while it is read: who finds no room is OVERLOADED until somebody has gone."""
     monkeypatch.setattr(memory, "WAIT_SECONDS_MAX", 0.05)
     lines = f"Accept-Encoding: {coding}"
     # Incompressible, so that what is compressed does not fit into the sockets either.
-    async with serving(store, memory_bytes=2 * LARGE_BYTES) as (files, port):
+    async with serving(store, memory_bytes=3 * LARGE_BYTES) as (files, port):
         await store.sessions.write_session_state(AGENT, random.Random(4).randbytes(LARGE_BYTES))
         with asking(port, SNAPSHOT, lines) as first:
             await asyncio.to_thread(first.recv, 1)
             first_over = files.over
-            with asking(port, SNAPSHOT, lines) as second:
-                answer = await asyncio.to_thread(second.recv, MIB)
-            assert answer.startswith(b"HTTP/1.1 503")
-            assert b"\r\nRetry-After: 1\r\n" in answer
-            assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "OVERLOADED"
-            with asking(port, OUTPUT, lines) as output:
-                assert (await asyncio.to_thread(output.recv, 15)) == b"HTTP/1.1 200 OK"
+            with asking(port, SNAPSHOT, lines) as second, asking(port, OUTPUT, lines) as output:
+                for each in (second, output):
+                    assert (await asyncio.to_thread(each.recv, 15)) == b"HTTP/1.1 200 OK"
+                with asking(port, SNAPSHOT, lines) as third:
+                    answer = await asyncio.to_thread(third.recv, MIB)
+                assert answer.startswith(b"HTTP/1.1 503")
+                assert b"\r\nRetry-After: 1\r\n" in answer
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "OVERLOADED"
         await first_over.wait()
-        with asking(port, SNAPSHOT, lines) as third:
-            assert await asyncio.to_thread(taken, third) > LARGE_BYTES // 2
+        with asking(port, SNAPSHOT, lines) as again:
+            assert await asyncio.to_thread(taken, again) > LARGE_BYTES // 2
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "shown"),
+    [
+        (0, b"Thu, 01 Jan 1970 00:00:00 GMT"),
+        (1_750_000_000_999, b"Sun, 15 Jun 2025 15:06:40 GMT"),
+        (4_102_444_800_000, None),  # the year 2100: not later than the answer itself
+        (2**53 - 1, b""),  # no time that HTTP could write
+    ],
+)
+async def test_the_time_of_a_change_is_told_where_it_can_be(store: OpenStore, now_ms: int, shown: bytes | None) -> None:
+    """Whatever the clock said when it was written."""
+    store.clock.now_ms = now_ms
+    await store.sessions.write_session_state(AGENT, b"{}")
+    files = Files(store.sessions, AnswerMemory(MIB))
+    async with listening(_Echo(open_door()), files) as port:
+        with asking(port, SNAPSHOT) as caller:
+            answer = await asyncio.to_thread(caller.recv, MIB)
+    found = dict(line.split(b": ") for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:])
+    expected = found[b"Date"] if shown is None else shown
+    assert found.get(b"Last-Modified", b"") == expected

@@ -12,8 +12,10 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
+from tests.faults.stored import store_of
 from tests.srv.conftest import ORIGIN
 from tests.srv.daemon import Daemon, read_response
+from tests.store.foreign import meddling
 
 MIB = 2**20
 SNAPSHOT = "output.state.json"
@@ -380,6 +382,7 @@ def test_a_put_says_what_a_snapshot_contains(daemon: Daemon, agent: str) -> None
         ("?covers_line=1&covers_line=1", {}, b"new", (400, "INVALID_PARAMS")),
         ("", {}, b"\xff", (400, "INVALID_PARAMS")),
         ("", {}, b"new\xc3", (400, "INVALID_PARAMS")),
+        ("", {}, b"x" * 300_000 + b"\xc3", (400, "INVALID_PARAMS")),
         ("", {}, b"x" * 300_000 + b"\xed\xa0\x80" + b"x" * 300_000, (400, "INVALID_PARAMS")),
         ("", {"If-Match": '"of-another-session-1"'}, b"new", (409, "STALE_SESSION")),
         ("", {"If-Match": '"{session_id}-9", "other-1"'}, b"new", (412, "REVISION_MISMATCH")),
@@ -511,6 +514,18 @@ def test_the_token_that_only_reads_gets_and_does_not_put(daemon: Daemon, agent: 
     assert get(daemon, agent)[2] == b"{}"
     assert daemon.request("GET", path(agent), token=False)[0] == 401
     assert daemon.request("PUT", path(agent), b"[]", token=False)[0] == 401
+
+
+def test_a_session_id_that_somebody_else_has_stored_writes_no_headers(daemon: Daemon, agent: str) -> None:
+    """What could end a line is taken for damage."""
+    written(daemon, agent)
+    with meddling(store_of(daemon.data_dir)) as connection:
+        connection.execute(
+            "UPDATE zones SET session_id = 'x' || char(13, 10) || 'Evil: 1' WHERE definition_id = ?", (agent,)
+        )
+    answer = get(daemon, agent)
+    assert said(answer) == (500, "STORAGE_DAMAGED")
+    assert answer[1]["Evil"] is None
 
 
 def test_a_compressed_body_is_refused(daemon: Daemon, agent: str) -> None:
