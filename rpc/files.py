@@ -11,13 +11,16 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 from rpc.conditions import Conditions, tag_of
+from rpc.counts import OK, CallCounts
 from rpc.errors import WireError, wire_error
 from rpc.failures import FailureLog
 from rpc.file_paths import FilePath
 from rpc.memory import SMALL_ANSWER_BYTES, AnswerMemory, Room
+from rpc.trace import TRACE
 from rpc.wishes import Wishes
 from store.errors import (
     InvalidParamsError,
@@ -36,6 +39,10 @@ from store.zones import OUTPUT_FILE, SNAPSHOT_FILE
 
 STEP_BYTES: Final = 512 * KIB
 """What is read of an output at once, and all that a slow reader holds of it: less than a small answer, so it needs no room."""
+
+READ_FILE: Final = "file:read"
+WRITE_FILE: Final = "file:write"
+"""What the counts call these, among the methods."""
 
 _SHOWABLE: Final = re.compile(r"[!#-~]+")
 """What a session id consists of: it goes into header lines."""
@@ -109,11 +116,13 @@ class Files:
     Args:
         sessions: whose files they are.
         memory: what large answers may hold together.
+        counts: count what is done, beside the calls.
     """
 
-    def __init__(self, sessions: Sessions, memory: AnswerMemory) -> None:
+    def __init__(self, sessions: Sessions, memory: AnswerMemory, counts: CallCounts) -> None:
         self._sessions = sessions
         self._memory = memory
+        self._counts = counts
         self._failures = FailureLog()
 
     def room(self) -> Room:
@@ -121,13 +130,28 @@ class Files:
         return Room(self._memory)
 
     @contextmanager
-    def telling(self, name: str) -> Iterator[None]:
-        """Raise `RefusedError` in place of the store's errors, of a file of that name; the log hears what the disk does."""
+    def telling(self, verb: str) -> Iterator[None]:
+        """Raise `RefusedError` in place of the store's errors, and count them; the log hears what the disk does.
+
+        Args:
+            verb: `READ_FILE` or `WRITE_FILE`, what is being done.
+        """
+        began = perf_counter()
         try:
             yield
         except StoreError as error:
-            self._failures.note(f"file {name}", error)
+            self._failures.note(verb, error)
+            self._counts.of(verb, error.word).add(perf_counter() - began)
+            TRACE.get().outcome = error.word
             raise RefusedError(wire_error(error)) from error
+
+    @contextmanager
+    def _doing(self, verb: str) -> Iterator[None]:
+        """Count what succeeds as well."""
+        began = perf_counter()
+        with self.telling(verb):
+            yield
+        self._counts.of(verb, OK).add(perf_counter() - began)
 
     async def find(
         self, path: FilePath, conditions: Conditions, room: Room, wants: Callable[[StoredFile], bool]
@@ -141,7 +165,7 @@ class Files:
             wants: tells whether the content of a revision will be sent: a large one is not read in vain. What is returned may
                 be a later revision than the one it was asked about.
         """
-        with self.telling(path.name):
+        with self._doing(READ_FILE):
             file = await self._look(path, SMALL_ANSWER_BYTES)
             conditions.check_match(file.session_id, file.revision)
             if file.name == SNAPSHOT_FILE and file.content is None and wants(file):
@@ -162,7 +186,7 @@ class Files:
                 yield piece
             return
         while start_byte < end_byte:
-            with self.telling(file.name):
+            with self.telling(READ_FILE):
                 step_bytes = min(STEP_BYTES, end_byte - start_byte)
                 piece = await self._sessions.read_session_bytes(file.session_id, file.name, start_byte, step_bytes)
                 if not piece:
@@ -183,7 +207,7 @@ class Files:
             conditions: what must be stored before, besides.
         """
         write = self._write if conditions == Conditions() else partial(self._write_if, conditions)
-        with self.telling(path.name):
+        with self._doing(WRITE_FILE):
             written = await write(path, content, wishes)
         return WrittenFile(asdict(written), tag_of(written.session_id, written.revision))
 

@@ -317,7 +317,7 @@ class Daemon:
         counted = Counted(full.counts, writer.batch_changes, writer.commit_seconds, writer.sync_seconds)
         service = HttpService(
             Dispatchers(full, full.over(reading(methods)), full.over(refusing(methods))),
-            files=Files(sessions, full.memory),
+            files=Files(sessions, full.memory, full.counts),
             is_ready=health.is_ready,
             metrics=Metrics(health.status, counted).page,
             openrpc=encoded(),

@@ -17,7 +17,18 @@ from rpc.bodies import OffLoop
 from rpc.conditions import Conditions
 from rpc.file_paths import MEDIA_TYPES, FilePath
 from rpc.file_queries import wishes_of
-from rpc.files import NOT_UTF8, NOT_WHOLE, READ_ONLY, SHUTTING_DOWN, Files, RefusedError, StoredFile, WrittenFile
+from rpc.files import (
+    NOT_UTF8,
+    NOT_WHOLE,
+    READ_FILE,
+    READ_ONLY,
+    SHUTTING_DOWN,
+    WRITE_FILE,
+    Files,
+    RefusedError,
+    StoredFile,
+    WrittenFile,
+)
 from srv.auth import Refusal
 from srv.bodies import BodyLimit
 from srv.bounds import Bounds
@@ -83,7 +94,7 @@ class FileRoutes:
             return False
 
     async def _get(self, path: FilePath, exchange: Exchange) -> bool:
-        with self._files.telling(path.name):
+        with self._files.telling(READ_FILE):
             conditions = Conditions.parse(exchange.request.headers)
         selector = Selector(exchange.request, conditions)
         room = self._files.room()
@@ -121,7 +132,7 @@ class FileRoutes:
             return await exchange.refuse(_READ_ONLY)
         if hdrs.CONTENT_RANGE in request.headers:
             return await exchange.refuse(_NOT_WHOLE)
-        with self._files.telling(path.name):
+        with self._files.telling(WRITE_FILE):
             conditions = Conditions.parse(request.headers)
             wishes = wishes_of(request.path.partition("?")[2])
 

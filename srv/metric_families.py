@@ -180,7 +180,8 @@ FAMILIES: Final = (
         "call_duration_seconds",
         "histogram",
         "Calls, and how long each took from its parameters to its encoded result. method is unknown for all that there are "
-        "not, none for what came to no method; outcome is ok or the word of the error.",
+        "not, none for what came to no method, file:read and file:write for the files below /zones/; outcome is ok or the "
+        "word of the error.",
         _calls,
         ("method", "outcome"),
     ),

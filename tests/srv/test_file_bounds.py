@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rpc import memory
+from rpc.counts import CallCounts
 from rpc.files import Files, StoredFile
 from rpc.memory import AnswerMemory
 from tests.conftest import OpenStore
@@ -49,7 +50,7 @@ async def serving(store: OpenStore, memory_bytes: int = 256 * MIB, **bounds: Any
     for _ in range(LARGE_BYTES // (4 * MIB)):
         await store.sessions.append_session_output(AGENT, ["x" * (MIB - 1)] * 4)
     await store.sessions.write_session_state(AGENT, b"y" * LARGE_BYTES)
-    files = Watched(store.sessions, AnswerMemory(memory_bytes))
+    files = Watched(store.sessions, AnswerMemory(memory_bytes), CallCounts(()))
     async with listening(_Echo(open_door()), files, **bounds) as port:
         yield files, port
 
@@ -140,7 +141,7 @@ async def test_the_time_of_a_change_is_told_where_it_can_be(store: OpenStore, no
     """Whatever the clock said when it was written."""
     store.clock.now_ms = now_ms
     await store.sessions.write_session_state(AGENT, b"{}")
-    files = Files(store.sessions, AnswerMemory(MIB))
+    files = Files(store.sessions, AnswerMemory(MIB), CallCounts(()))
     async with listening(_Echo(open_door()), files) as port:
         with asking(port, SNAPSHOT) as caller:
             answer = await asyncio.to_thread(caller.recv, MIB)

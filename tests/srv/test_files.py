@@ -516,6 +516,27 @@ def test_the_token_that_only_reads_gets_and_does_not_put(daemon: Daemon, agent: 
     assert daemon.request("PUT", path(agent), b"[]", token=False)[0] == 401
 
 
+def test_reads_and_writes_are_counted_beside_the_calls(daemon: Daemon, agent: str) -> None:
+    """By how they came out; and a storage failure is told to the log, without what it holds."""
+
+    def counted() -> dict[tuple[str, str], int]:
+        calls = daemon.call("srv:status")["calls"]
+        return {(verb, word): calls.get(verb, {}).get(word, 0) for verb, word in expected}
+
+    expected = [
+        *(("file:read", "ok"), ("file:read", "ZONE_NOT_FOUND"), ("file:read", "INVALID_PARAMS")),
+        *(("file:write", "ok"), ("file:write", "REVISION_MISMATCH"), ("file:write", "INVALID_PARAMS")),
+    ]
+    before = counted()
+    get(daemon, agent)
+    put(daemon, agent, b"{}")
+    put(daemon, agent, b"[]", "?expect_revision=9")
+    put(daemon, agent, b"[]", "?unknown=9")
+    get(daemon, agent)
+    get(daemon, agent, If_Match="unquoted")
+    assert {key: count - before[key] for key, count in counted().items()} == dict.fromkeys(expected, 1)
+
+
 def test_a_session_id_that_somebody_else_has_stored_writes_no_headers(daemon: Daemon, agent: str) -> None:
     """What could end a line is taken for damage."""
     written(daemon, agent)
