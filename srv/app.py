@@ -250,7 +250,7 @@ class Daemon:
         self._stop.listen(exit_with_parent=self._settings.exit_with_parent)
         _log.info("starting", version=VERSION, pid=os.getpid(), data_dir=str(self._settings.data_dir))
         try:
-            self._entrances.inherit(os.environ)
+            self._entrances.prepare(os.environ)
             self._data_dir.lock()
             with self._data_dir:
                 try:

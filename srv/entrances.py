@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import ssl
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -28,17 +29,23 @@ class Entrances:
         self._settings = settings
         self._handshake_seconds_max = handshake_seconds_max
         self._scheme = "http" if settings.tls_cert is None else "https"
+        self._tls: ssl.SSLContext | None = None
         self._tcp: socket.socket | None = None
         self._unix: UnixListener | InheritedUnix | None = None
         self._listeners: list[asyncio.Server] = []
 
-    def inherit(self, environment: MutableMapping[str, str]) -> None:
-        """Take over the sockets that were opened for us: each takes the place of the one that the settings name.
+    def prepare(self, environment: MutableMapping[str, str]) -> None:
+        """Do what can fail early: read the certificate, and take over the sockets that were opened for us.
+
+        Each of these takes the place of the one that the settings name.
 
         Raises:
-            CannotListenError: one of them breaks a rule.
+            CannotListenError: one of them breaks a rule, or the certificate cannot be used.
         """
-        self._tcp, self._unix = take_inherited(environment, self._settings.host)
+        settings = self._settings
+        self._tcp, self._unix = take_inherited(environment, settings.host)
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._tls = tls_context(settings.tls_cert, settings.tls_key)
 
     def bind(self) -> None:
         """Take the port and the path, so that whoever comes waits until `open`.
@@ -52,21 +59,20 @@ class Entrances:
             self._unix = UnixListener(self._settings.unix_socket)
 
     async def open(self, service: HttpService, tokens: Tokens) -> None:
-        """Let callers in, after `bind`.
-
-        Raises:
-            CannotListenError: the certificate cannot be used.
-        """
+        """Let callers in, after `bind`."""
         settings = self._settings
         loop = asyncio.get_running_loop()
         if self._tcp is not None:
-            tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
             hosts, own = (of(*self._address, settings.allow_host, scheme=self._scheme) for of in (hosts_of, own_hosts))
             door = Door(tokens, settings.allow_origin, hosts, own)
-            patience = self._handshake_seconds_max if tls else None
+            patience = self._handshake_seconds_max if self._tls else None
             self._listeners.append(
                 await loop.create_server(
-                    service.listener(door), sock=self._tcp, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+                    service.listener(door),
+                    sock=self._tcp,
+                    backlog=BACKLOG,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=patience,
                 )
             )
         if self._unix is not None:
