@@ -20,7 +20,7 @@ from srv.requests import Request
 
 X_REQUEST_ID: Final = istr("X-Request-Id")
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_START: Final = secrets.token_hex(4)
+_START: Final = f"{secrets.token_hex(4)}-"
 _NUMBERS: Final = itertools.count(1)
 
 _EXPOSED: Final = ", ".join(
@@ -49,7 +49,7 @@ class Exchange:
         """Give the request an id."""
         headers = request.headers
         given = headers.get(X_REQUEST_ID)
-        request_id = given if given is not None and _GIVEN_ID.fullmatch(given) else f"{_START}-{next(_NUMBERS)}"
+        request_id = given if given is not None and _GIVEN_ID.fullmatch(given) else _START + str(next(_NUMBERS))
         self.request = request
         self.origin = headers.get(hdrs.ORIGIN)
         self.rights: Rights = READ_ONLY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from time import perf_counter
 
 import orjson
 import pytest
@@ -12,6 +13,7 @@ from rpc.dispatch import Answer, Dispatcher
 from rpc.memory import AnswerMemory, Room
 from rpc.methods import Method
 from store.limits import MIB, Limits
+from store.trace import NOBODY_S, TRACE, Trace
 from tests.rpc.conftest import Wire
 from tests.rpc.test_batches import member, results
 
@@ -42,7 +44,10 @@ async def large_answers(dispatcher: Dispatcher, body: bytes) -> list[Answer]:
 async def test_a_large_answer_waits_until_there_is_room(dispatcher: Dispatcher, body: bytes) -> None:
     """It is made when another one has left; what is given back twice counts once."""
     answers = await large_answers(dispatcher, body)
+    trace = Trace("waiting")
+    TRACE.set(trace)
     waiting = asyncio.ensure_future(dispatcher.answer(body))
+    TRACE.set(NOBODY_S)
     assert await dispatcher.answer(orjson.dumps(member(2, APPEND, "maks", "line")))
     assert not waiting.done()
     answers[0].release()
@@ -51,6 +56,7 @@ async def test_a_large_answer_waits_until_there_is_room(dispatcher: Dispatcher, 
     last = await waiting
     assert last
     assert len(last.pieces) > 1
+    assert 0 < trace.memory_wait_seconds <= perf_counter() - trace.began
     again = asyncio.ensure_future(dispatcher.answer(body))
     assert await dispatcher.answer(orjson.dumps(member(3, APPEND, "maks", "line")))
     assert not again.done()

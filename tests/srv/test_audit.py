@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from rpc.trace import TRACE, Trace
 from srv.line_bound import LineBound
+from srv.stopping import Stop
 from tests.faults.causes import flipped
 from tests.srv.conftest import ORIGIN
 from tests.srv.daemon import WAIT_SECONDS, Daemon, rpc_body
+from tests.waiting import until
 
 MARK = "a line that stands in the store once"
 
@@ -86,6 +89,17 @@ def test_a_refused_caller_of_the_socket_came_over_it(daemon: Daemon) -> None:
     assert (line["peer"], line["origin"]) == ("unix", "null")
 
 
+async def test_a_signal_is_on_no_request_s_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever request it interrupts: what is said of the stop does not bear its id."""
+    TRACE.set(Trace("interrupted"))
+    stop = Stop(lambda _: None, lambda: None)
+    asked: list[str | None] = []
+    monkeypatch.setattr(stop, "ask", lambda _: asked.append(TRACE.get().request_id))
+    stop._hear(signal.SIGTERM, None)
+    await until(lambda: bool(asked))
+    assert asked == [None]
+
+
 def test_a_page_that_hammers_does_not_fill_the_log(data_dir: Path) -> None:
     """Thirty lines a minute, and how many were left out is said, at the end too."""
     with Daemon.start(data_dir) as daemon:
@@ -102,9 +116,7 @@ async def test_what_was_left_out_is_said_at_the_end_of_the_minute_and_the_next_m
     bound = LineBound("hammering", lines_max=2, minute_seconds=0.02)
     with capture_logs() as logged:
         assert [bound.admits() for _ in range(5)] == [True, True, False, False, False]
-        said = asyncio.Event()
-        asyncio.get_running_loop().call_at(bound._ends_at, said.set)
-        await said.wait()
-        bound.tell()
+        await until(lambda: bool(logged))
         assert bound.admits()
+        bound.tell()
     assert logged == [{"event": "lines_left_out", "log_level": "warning", "of": "hammering", "lines": 3}]

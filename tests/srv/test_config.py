@@ -121,6 +121,14 @@ def test_a_wrong_value_is_refused_by_name_and_source(field: str, wrong: str) -> 
     assert ("got" in str(caught.value)) == (field != "token")
 
 
+def test_the_levels_of_free_space_are_in_order() -> None:
+    """What is critical is below what is warned of; both may be the same."""
+    with pytest.raises(WrongSettingError, match="--free-bytes-critical must not be above --free-bytes-warning"):
+        resolve(SETTINGS, {}, {"ZONEKEEPER_FREE_BYTES_WARNING": "1MiB"})
+    same = resolve(SETTINGS, {"free_bytes_warning": "1MiB", "free_bytes_critical": "1MiB"}, {})
+    assert same.free_bytes_warning == same.free_bytes_critical == 2**20
+
+
 def test_a_wrong_option_is_named_as_one() -> None:
     """The message names the option where the value came from one."""
     with pytest.raises(WrongSettingError, match=r"^--port must be a port"):
