@@ -133,7 +133,7 @@ def test_status_shows_the_running_daemon(daemon: Daemon, capsys: Capture) -> Non
     first, *groups = words.split("\n\n")
     assert re.search(r"^pid +\d+$", first, re.MULTILINE)
     assert any(re.search(r"^store.wal_bytes +\d.* KiB$", group, re.MULTILINE) for group in groups)
-    assert re.search(r"^uptime_ms +(\d+ min )?\d+ s$", first, re.MULTILINE)
+    assert re.search(r"^uptime_ms +(\d+ min )?\d+ m?s$", first, re.MULTILINE)
     assert main(["status", "--json", "--data-dir", str(daemon.data_dir)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["pid"] == daemon.process.pid
