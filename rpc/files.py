@@ -224,14 +224,10 @@ class Files:
         self, conditions: Conditions, path: FilePath, content: bytes | bytearray, wishes: Wishes
     ) -> Written:
         """Write, bound to what was found to meet the conditions; where that has changed by then, look again."""
-        tried: tuple[str | None, int | None] | None = None
-        refused: StoreError | None = None
+        state = await self._sessions.read_session_state(path.definition_id, content_bytes_max=0)
         while True:
-            state = await self._sessions.read_session_state(path.definition_id, content_bytes_max=0)
             found = (state.session_id, state.revision)
             conditions.check(*found)
-            if refused is not None and found == tried:
-                raise refused  # it is the wishes that are not met
             bound = replace(
                 wishes,
                 session_id=state.session_id if wishes.session_id is None else wishes.session_id,
@@ -239,8 +235,10 @@ class Files:
             )
             try:
                 return await self._write(path, content, bound)
-            except (RevisionMismatchError, StaleSessionError) as error:
-                refused, tried = error, found
+            except (RevisionMismatchError, StaleSessionError):
+                state = await self._sessions.read_session_state(path.definition_id, content_bytes_max=0)
+                if (state.session_id, state.revision) == found:
+                    raise  # it is the wishes that are not met
 
     async def _look(self, path: FilePath, content_bytes_max: int | None) -> StoredFile:
         """Describe a file, with the content of a snapshot of at most that size; None reads any."""

@@ -176,7 +176,9 @@ class Connection(RequestHandler):
         if self._request_count > before:
             self.idle_since = self._loop.time()
             if self._messages:
-                self._newest_body = self._messages[-1][1]
+                message, self._newest_body = self._messages[-1]
+                if not isinstance(message, RawRequestMessage):
+                    message.exc.__traceback__ = None  # holds what has arrived, and is held by it
             if not self._is_late:
                 self._welcome = self._request_count
         if self._messages and self._request is not None:
@@ -308,6 +310,9 @@ class Connection(RequestHandler):
                 keep_alive = False
         finally:
             self._request = None
+            if (failure := body.exception()) is not None:
+                # Body, error and traceback hold each other, and with them all that had arrived.
+                failure.__traceback__ = None
         # What follows an upgrade that was not taken up is not ours to read; what stands before it is yet to be answered.
         return keep_alive and not self._close and (bool(self._messages) or not self._upgraded)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, Protocol
@@ -140,7 +141,11 @@ class Writer:
         self._queue.append(_Waiting(change, answer, TRACE.get(), perf_counter(), self._batches_ended))
         self._queued_bytes += change.size_bytes
         self._wake.set()
-        return await answer
+        try:
+            return await answer
+        finally:
+            # Else the future, its error and that one's traceback hold each other, and all of them the change.
+            del answer
 
     async def drain(self) -> None:
         """Refuse what comes from now on, finish what was admitted, and stop. Doing it twice is harmless."""
@@ -156,10 +161,7 @@ class Writer:
             callers = 1
             while self._queue:
                 await self._gather(callers)
-                batch = self._take()
-                if batch:
-                    await self._apply(batch)
-                callers = len(batch) + len(self._queue)
+                callers = await self._apply_next() + len(self._queue)
                 if self._engine.maintenance_due:
                     await self._maintain()
             if self._draining:
@@ -175,6 +177,14 @@ class Writer:
             if len(self._queue) >= callers:
                 return
             await asyncio.sleep(0)
+
+    async def _apply_next(self) -> int:
+        """Apply the next batch, and let go of it; returns how many changes there were."""
+        batch = self._take()
+        changes = len(batch)
+        if batch:
+            await self._apply(batch)
+        return changes
 
     def _take(self) -> list[_Waiting]:
         """Take the next batch off the queue, without those whose callers have gone."""
@@ -197,26 +207,26 @@ class Writer:
         One change that cannot be stored, such as the one that fills the disk, must not take the others with it.
         """
         began = self._applying_since = perf_counter()
-        failure: Exception | None = None
         try:
             outcomes = await self._engine.apply([waiting.change for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whatever went wrong is every waiter's answer, and the writer goes on
-            failure, outcomes = error, [error] * len(batch)
-        self._account(batch, began)
+            self._account(batch, began)
+            await self._fail(batch, error)
+        else:
+            self._account(batch, began)
+            _answer(batch, outcomes)
+        finally:
+            batch.clear()  # the traceback of an error holds it, and it would hold the error
+
+    async def _fail(self, batch: list[_Waiting], failure: Exception) -> None:
         if isinstance(failure, StorageFullError):
             self.met_full_disk.set()
-        if failure is not None and len(batch) > 1 and not isinstance(failure, StorageUnavailableError):
-            now, ended = perf_counter(), self._batches_ended
-            for waiting in [replace(each, since=now, batches_ended=ended) for each in batch]:
-                await self._apply([waiting])
+        if len(batch) == 1 or isinstance(failure, StorageUnavailableError):
+            _answer(batch, [failure] * len(batch))
             return
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if waiting.answer.done():
-                continue
-            if isinstance(outcome, Exception):
-                waiting.answer.set_exception(outcome)
-            else:
-                waiting.answer.set_result(outcome)
+        now, ended = perf_counter(), self._batches_ended
+        for waiting in [replace(each, since=now, batches_ended=ended) for each in batch]:
+            await self._apply([waiting])
 
     def _account(self, batch: list[_Waiting], began: float) -> None:
         """Count a batch that has ended, and say of each of its changes where its time went."""
@@ -247,3 +257,14 @@ class Writer:
             # Housekeeping that fails, on a full disk say, is tried again after the next batch; what is stored stays
             # stored.
             _log.exception("maintenance_failed")
+
+
+def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    """Give every waiter of a batch its own outcome."""
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if waiting.answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            waiting.answer.set_exception(outcome)
+        else:
+            waiting.answer.set_result(outcome)

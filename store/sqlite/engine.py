@@ -251,7 +251,7 @@ class SqliteEngine(Engine):
         except SourceFailedError as error:
             return error.failure
         except StoreError as error:
-            return error
+            return error.with_traceback(None)  # which would hold the change, and all that came with it
         except (ValueError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError) as error:
             if isinstance(change, ImportSession | MoveSession | CompleteSession):
                 return error  # undone by its savepoint

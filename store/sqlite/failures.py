@@ -62,4 +62,7 @@ def translated(place: str) -> Iterator[None]:
         translation = store_error(error, place)
         if translation is None:
             raise
-        raise translation from error
+        try:
+            raise translation from error
+        finally:
+            del translation  # its traceback would hold it, and all that was to be stored

@@ -14,7 +14,6 @@ from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 _Result = TypeVar("_Result")
-_Done = Callable[[Any, BaseException | None], None]
 
 
 class WriterThread:
@@ -22,31 +21,22 @@ class WriterThread:
 
     def __init__(self, name: str) -> None:
         """Name the thread; it begins with the first call."""
-        self._work: Final[SimpleQueue[tuple[Callable[[], Any], _Done] | None]] = SimpleQueue()
+        self._work: Final[SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._is_started = False
 
     async def call(self, work: Callable[[], _Result]) -> _Result:
         """Have work done and return what it returns. Whoever gives up waiting does not stop it."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[_Result] = loop.create_future()
-
-        def settle(result: _Result, error: BaseException | None) -> None:
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
-
-        def done(result: _Result, error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(settle, result, error)
-
+        answer: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         if not self._is_started:
             self._is_started = True
             self._thread.start()
-        self._work.put((work, done))
-        return await answer
+        self._work.put((work, answer))
+        try:
+            return await answer
+        finally:
+            # Else the future, its error and that one's traceback hold each other, and all of them the work.
+            del answer
 
     def close(self) -> None:
         """Wait until all that was given is done, and end the thread. Doing it twice is harmless."""
@@ -56,17 +46,26 @@ class WriterThread:
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
-            work, done = item
+            work, answer = item
             del item
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001 - it is the caller's answer
-                _tell(done, None, error)
+                _tell(answer, None, error)
             else:
-                _tell(done, result, None)
-            del work, done
+                _tell(answer, result, None)
+            del work, answer
 
 
-def _tell(done: _Done, result: Any, error: BaseException | None) -> None:
+def _tell(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-        done(result, error)
+        answer.get_loop().call_soon_threadsafe(_settle, answer, result, error)
+
+
+def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)

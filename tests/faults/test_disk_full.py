@@ -5,6 +5,9 @@ Here to the batch; what callers see of a real disk stands in `test_refusals.py`.
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from store.engine import AppendOutput, ArchiveSession, Change, WriteState
@@ -14,6 +17,7 @@ from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import content_of
 from tests.faults.conftest import OnWriter
 
+LARGE_BYTES = 4_000_000
 ZONE = agent_current_zone("agent")
 
 
@@ -54,6 +58,24 @@ async def test_writes_work_again_when_there_is_room(store: OpenStore, on_writer:
     await store.reopen()
     page = await store.sessions.read_output("agent")
     assert page.lines == ["a", "b" * 100_000]
+
+
+async def test_what_did_not_fit_is_let_go_of(store: OpenStore, on_writer: OnWriter) -> None:
+    """No error or traceback holds it until the garbage collector comes by; nor does the writer hold what did fit."""
+    await store.sessions.write_session_state("agent", b"before")
+    gc.disable()
+    tracemalloc.start()
+    try:
+        await store.sessions.write_session_state("agent", b"a" * LARGE_BYTES)
+        await fill_up(on_writer)
+        for _ in range(3):
+            with pytest.raises(StorageFullError):
+                await store.sessions.write_session_state("other", b"b" * LARGE_BYTES)
+        await make_room(on_writer)  # and the writer's thread is done with what was before
+        assert tracemalloc.get_traced_memory()[0] < LARGE_BYTES
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 async def test_a_new_session_that_does_not_fit_leaves_nothing_behind(store: OpenStore, on_writer: OnWriter) -> None:
