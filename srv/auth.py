@@ -8,51 +8,23 @@ from __future__ import annotations
 import hmac
 import socket
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy, istr
 
-from rpc.errors import advice
 from rpc.proof import NONCE_HEADER, is_nonce, is_provable, proof_of
+from srv.refusals import Refusal
 from srv.tokens import Tokens
 
 X_AUTH_KEY: Final = istr("X-AuthKey")
 X_AUTH_NONCE: Final = istr(NONCE_HEADER)
-RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
 
 _BEARER: Final = b"bearer"
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A request is not let in, or not served.
-
-    Attributes:
-        status: the HTTP status.
-        reason: the sentence for the caller.
-        headers: further header lines.
-        word: the stable word of the error where there is one, such as OVERLOADED.
-        details: further facts of the case.
-    """
-
-    status: HTTPStatus
-    reason: str
-    headers: bytes = b""
-    word: str | None = None
-    details: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """The JSON body."""
-        if self.word is None:
-            return {"error": self.reason, **self.details}
-        return {"error": self.reason, "code": self.word, **advice(self.word), **self.details}
-
 
 NO_TOKEN: Final = Refusal(
     HTTPStatus.UNAUTHORIZED,

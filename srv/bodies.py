@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp.web_protocol import RequestPayloadError
 
-from srv.auth import RETRY_SHORTLY, Refusal
 from srv.bounds import Bounds
+from srv.refusals import RETRY_SHORTLY, Refusal
 from srv.requests import Request
 
 LARGE_BODY_BYTES: Final = 256 * 2**10

@@ -18,7 +18,8 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from rpc.trace import NOBODY_S, TRACE
 from srv import replies
-from srv.auth import RETRY_SHORTLY, Refusal, is_same_user
+from srv.auth import is_same_user
+from srv.refusals import RETRY_SHORTLY, Refusal
 from srv.requests import Request
 
 if TYPE_CHECKING:

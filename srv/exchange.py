@@ -13,8 +13,8 @@ from aiohttp import hdrs
 from multidict import istr
 
 from rpc.trace import Trace
-from srv.auth import READ_ONLY, Refusal, Rights
-from srv.refusals import Refusals
+from srv.auth import READ_ONLY, Rights
+from srv.refusals import Refusal, Refusals
 from srv.replies import JSON, json_body, reply, stream
 from srv.requests import Request
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rpc.errors import WireError
-from srv.auth import RETRY_SHORTLY, Refusal
+from srv.refusals import RETRY_SHORTLY, Refusal
 
 STATUSES: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
     {

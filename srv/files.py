@@ -29,13 +29,13 @@ from rpc.files import (
     StoredFile,
     WrittenFile,
 )
-from srv.auth import Refusal
 from srv.bodies import BodyLimit
 from srv.bounds import Bounds
 from srv.compression import compressed
 from srv.exchange import Exchange
 from srv.file_errors import refusal_of
 from srv.intake import Intake
+from srv.refusals import Refusal
 from srv.requests import Request
 from srv.routes import READ, Route
 from srv.selection import Selection, Selector, tag

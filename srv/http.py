@@ -21,7 +21,7 @@ from rpc.bodies import OffLoop
 from rpc.files import Files
 from rpc.pretty import DIRECT_BYTES_MAX, indented, indented_in_steps
 from rpc.trace import TRACE
-from srv.auth import FULL, NO_TOKEN, Door, Refusal
+from srv.auth import FULL, NO_TOKEN, Door
 from srv.bodies import BodyLimit
 from srv.bounds import Bounds
 from srv.connection import Connection
@@ -29,7 +29,7 @@ from srv.connections import Connections
 from srv.exchange import Exchange
 from srv.files import FileRoutes
 from srv.intake import Intake
-from srv.refusals import Refusals
+from srv.refusals import Refusal, Refusals
 from srv.replies import JSON
 from srv.requests import Request
 from srv.routes import READ, Route

@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 from aiohttp import hdrs
 
 from rpc.trace import spent_on
-from srv.auth import Refusal
 from srv.bodies import BodyLimit, BodyReader
 from srv.bounds import Bounds
 from srv.exchange import Exchange
+from srv.refusals import Refusal
 from srv.underway import Underway
 
 _ENCODED: Final = Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "bodies are taken as they are, without Content-Encoding")

@@ -1,23 +1,53 @@
-"""What was refused: counted by status; and of callers who were not let in, a line in the log."""
+"""What callers are told where they are not let in or not served; how often, by status; and who was not let in, for the log."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 import structlog
 from aiohttp import hdrs
 
-from srv.auth import Refusal
+from rpc.errors import advice
 from srv.escapes import escaped
 from srv.line_bound import LineBound
 from srv.requests import Request
+
+RETRY_SHORTLY: Final = b"Retry-After: 1\r\n"
 
 QUOTED_CHARACTERS_MAX: Final = 100
 """Of what a caller has sent, in a line of the log."""
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request is not let in, or not served.
+
+    Attributes:
+        status: the HTTP status.
+        reason: the sentence for the caller.
+        headers: further header lines.
+        word: the stable word of the error where there is one, such as OVERLOADED.
+        details: further facts of the case.
+    """
+
+    status: HTTPStatus
+    reason: str
+    headers: bytes = b""
+    word: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The JSON body."""
+        if self.word is None:
+            return {"error": self.reason, **self.details}
+        return {"error": self.reason, "code": self.word, **advice(self.word), **self.details}
 
 
 class Refusals:
