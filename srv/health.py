@@ -60,7 +60,7 @@ class Health:
         self._parts |= parts
 
     async def status(self) -> dict[str, Any]:
-        """Return the result of `srv:status`: times in unix ms, in bytes; counts are None where the store cannot be read."""
+        """Return the result of `srv:status`: times in unix ms, sizes in bytes, counts None where the store cannot be read."""
         return {
             "version": VERSION,
             "python": platform.python_version(),

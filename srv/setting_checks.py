@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from rpc.proof import TOKEN_CHARACTERS_MIN, is_provable
 from srv.addresses import is_loopback
 
 if TYPE_CHECKING:
     from srv.config import Settings  # which imports this module
-
-REMOTE_TOKEN_CHARACTERS_MIN: Final = 22
-"""128 bits in Base64: what can be guessed will be guessed once a port is open to others."""
 
 
 def wrong_together(settings: Settings, host_source: str) -> str | None:
@@ -42,8 +40,9 @@ def _open_too_wide(settings: Settings, host_source: str) -> str | None:
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         return f"--allow-remote needs {' and '.join(missing)} as well"
-    if settings.token is not None and len(settings.token) < REMOTE_TOKEN_CHARACTERS_MIN:
-        return f"ZONEKEEPER_TOKEN must have at least {REMOTE_TOKEN_CHARACTERS_MIN} characters where other machines may call"
+    if settings.token is not None and not is_provable(settings.token):
+        # What can be guessed will be guessed once a port is open to others.
+        return f"ZONEKEEPER_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters where other machines may call"
     if ipaddress.ip_address(settings.host).is_unspecified and not settings.allow_host:
         return f"{host_source} {settings.host} needs --allow-host: the host that clients will name"
     return None

@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.test_layering import imported_modules, modules, parsed
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 REQUIRED: Final = {
@@ -216,6 +218,29 @@ def test_what_is_installed_is_what_is_locked() -> None:
     for requirement in (Requirement(each) for part in lock().values() for each in part):
         if requirement.marker is None or requirement.marker.evaluate():
             assert requirement.specifier.contains(metadata.version(requirement.name)), requirement
+
+
+def test_every_package_that_the_product_imports_is_asked_for_and_has_its_reason() -> None:
+    """Nothing is there by chance only, as what another package brings; and the table of reasons names each."""
+    asked = {canonicalize_name(Requirement(each).name) for each in project()["project"]["dependencies"]}
+    packages = metadata.packages_distributions()
+    imported = {
+        canonicalize_name(packages[module][0])
+        for path in modules()
+        if path.startswith(("srv/", "rpc/", "store/", "migrations/"))
+        for module in top_modules(path)
+        if module in packages and module not in REQUIRED
+    }
+    assert imported == asked
+    table = (ROOT / "store" / "DESIGN.md").read_text(encoding="utf-8").partition("\n## Packages\n")[2]
+    assert {name for row in re.findall(r"^\| (.+?) \|", table, re.MULTILINE)[1:] for name in row.split(", ")} == asked
+
+
+def top_modules(path: str) -> set[str]:
+    """Return the names of what a module imports, without what follows the first dot."""
+    tree = parsed((ROOT / path).read_text(encoding="utf-8"))
+    module = path.removesuffix(".py").replace("/", ".")
+    return {name.partition(".")[0] for name in imported_modules(tree, module, is_package=path.endswith("__init__.py"))}
 
 
 def test_the_build_backend_is_in_the_lock() -> None:
