@@ -185,10 +185,19 @@ def test_the_statuses_of_files_are_those_of_the_code() -> None:
 
 def test_the_other_commands_of_the_first_screen_run(home: Path, port: str) -> None:
     """`make test` runs pytest, and the command line finds the running daemon by itself."""
-    test, client = blocks("Zonekeeper")[2:]
+    client, test = blocks("Zonekeeper")[2:]
     planned = run(test.replace("make ", "make --dry-run "), home, port)[0][1]
     assert "-m pytest" in planned
     assert "version" in run(client, home, port)[0][1]
+
+
+def test_the_first_screen_ends_with_the_sections_in_their_order() -> None:
+    """Whoever looks for something finds it there, and every link within the page leads somewhere."""
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-"): title for title in sections() if title}
+    contents = re.findall(r"\[(.+?)\]\(#(.+?)\)", sections()["Zonekeeper"])
+    assert [title for title, _ in contents] == [title for title in sections() if title not in {"", "Zonekeeper"}]
+    assert all(anchors[anchor] == title for title, anchor in contents)
+    assert set(re.findall(r"\]\(#(.+?)\)", README)) <= set(anchors)
 
 
 def test_the_recipes_of_the_command_line_do_what_they_say(home: Path, port: str) -> None:
