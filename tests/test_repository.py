@@ -137,6 +137,15 @@ def test_every_folder_of_modules_is_a_package() -> None:
     ] == []
 
 
+@pytest.mark.parametrize("package", ["srv", "rpc"])
+def test_a_stranger_finds_every_module_in_the_picture_of_the_house(package: str) -> None:
+    """CONTRIBUTING.md has each in one row of its package's table, and none that has gone."""
+    house = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = house.partition(f"| in `{package}/` |")[2].partition("\n\n")[0]
+    listed = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / package).glob("*.py") if path.name != "__init__.py")
+
+
 def test_no_module_has_400_lines() -> None:
     """A module that wants more is usually two ideas. A file of tests may be as long as its subject."""
     modules = {
