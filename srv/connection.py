@@ -50,6 +50,7 @@ class Connection(RequestHandler):
     Attributes:
         bounds: what it may take.
         is_trusted: it came over a Unix socket from a process of our own user.
+        is_known: a request that came over it was let in.
         idle_since: when it was opened or the last whole request head came, in seconds of the event loop's clock.
     """
 
@@ -66,6 +67,7 @@ class Connection(RequestHandler):
         "_welcome",
         "bounds",
         "idle_since",
+        "is_known",
         "is_trusted",
     )
 
@@ -84,6 +86,7 @@ class Connection(RequestHandler):
         self._is_late = False
         self._welcome = 0
         self.is_trusted = False
+        self.is_known = False
         self.idle_since = self._loop.time()
 
     @property
@@ -120,6 +123,11 @@ class Connection(RequestHandler):
         if self._link is None or self._link.is_closing():
             return self._link is not None
         return not self._messages and self._waiter is not None and not self._waiter.done()
+
+    @property
+    def may_make_room(self) -> bool:
+        """Tell whether it may be ended for another one: nothing is being done on it for anybody who was let in."""
+        return not self.is_known or self.is_idle
 
     def begin_to_stop(self) -> None:
         """Remember how much has arrived: requests among it are welcome, later ones are not."""

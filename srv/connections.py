@@ -59,14 +59,17 @@ class Connections(Server):
         )
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection in, in the place of the longest idle one where there are enough; False if none is idle."""
+        """Count a connection in, where there are enough in the place of another one; False if none can make room.
+
+        Strangers go first, whatever they are doing, then who has been idle longest.
+        """
         if len(self._everybody) >= self.bounds.connections_max:
-            idle = [each for each in self._everybody if each.is_idle]
-            if not idle:
+            expendable = [each for each in self._everybody if each.may_make_room]
+            if not expendable:
                 return False
-            longest = min(idle, key=lambda each: each.idle_since)
-            self._everybody.discard(longest)
-            longest.abort()
+            first = min(expendable, key=lambda each: (each.is_known, each.idle_since))
+            self._everybody.discard(first)
+            first.abort()
         self._everybody.add(connection)
         self._open.add(connection)
         self._all_closed.clear()

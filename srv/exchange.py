@@ -60,6 +60,7 @@ class Exchange:
     def admit(self, rights: Rights) -> None:
         """Let the caller do that much."""
         self.rights = rights
+        self.request.connection.is_known = True
         self.trace.rights = rights.word
 
     @property

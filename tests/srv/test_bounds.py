@@ -258,6 +258,31 @@ async def test_the_longest_idle_connection_makes_room() -> None:
             writer.close()
 
 
+async def test_who_shows_no_token_keeps_nobody_out() -> None:
+    """Whatever it still sends, or does not take: its connection makes room, before any of those that have shown one."""
+    async with listening(_Echo(open_door()), connections_max=3) as port:
+        known, known_writer = await asyncio.open_connection("127.0.0.1", port)
+        known_writer.write(head(2) + b"{}")
+        await known.readuntil(b"\r\n\r\n2\n")
+        writers = [known_writer]
+        strangers = []
+        for _ in range(2):
+            stranger, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /rpc HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+            assert (await stranger.readline()).startswith(b"HTTP/1.1 401")
+            strangers.append(stranger)
+            writers.append(writer)
+        new, new_writer = await asyncio.open_connection("127.0.0.1", port)
+        new_writer.write(head(2) + b"{}")
+        assert (await new.readline()).startswith(b"HTTP/1.1 200")
+        with suppress(ConnectionResetError):
+            await strangers[0].read()
+        known_writer.write(head(2) + b"{}")
+        assert (await known.readline()).startswith(b"HTTP/1.1 200")
+        for writer in (*writers, new_writer):
+            writer.close()
+
+
 @pytest.mark.parametrize("start", [b"", b"POST /rpc HTTP/1.1\r\nHos"])
 async def test_a_first_head_that_does_not_come_is_not_waited_for(start: bytes) -> None:
     """A new connection has less time than one that has shown what it is for."""
