@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import termios
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -51,6 +52,7 @@ class Connection(RequestHandler):
         bounds: what it may take.
         is_trusted: it came over a Unix socket from a process of our own user.
         is_known: a request that came over it was let in.
+        peer: the socket over which TLS hands are shaken, until that is done.
         idle_since: when it was opened or the last whole request head came, in seconds of the event loop's clock.
     """
 
@@ -69,6 +71,7 @@ class Connection(RequestHandler):
         "idle_since",
         "is_known",
         "is_trusted",
+        "peer",
     )
 
     def __init__(self, owner: Connections, **settings: Any) -> None:
@@ -87,6 +90,7 @@ class Connection(RequestHandler):
         self._welcome = 0
         self.is_trusted = False
         self.is_known = False
+        self.peer: socket.socket | None = None
         self.idle_since = self._loop.time()
 
     @property
@@ -131,6 +135,8 @@ class Connection(RequestHandler):
 
     def begin_to_stop(self) -> None:
         """Remember how much has arrived: requests among it are welcome, later ones are not."""
+        if self.peer is not None:
+            self.abort()
         self._arrived_bytes = self._received_bytes + self._waiting_bytes()
         self._welcome = self._request_count
 
@@ -150,6 +156,7 @@ class Connection(RequestHandler):
             link.write(head + body)
             link.close()
             return
+        self.peer = None
         peer = transport.get_extra_info("socket")
         self.is_trusted = peer is not None and peer.family == socket.AF_UNIX and is_same_user(peer, os.geteuid())
         self._link = link
@@ -260,6 +267,9 @@ class Connection(RequestHandler):
         """End the connection, with whatever was to be sent on it."""
         if self._link is not None:
             self._link.abort()
+        elif self.peer is not None:
+            with suppress(OSError):
+                self.peer.shutdown(socket.SHUT_RDWR)
 
     async def start(self) -> None:
         """Answer what arrives, one request after the other, until the connection ends.

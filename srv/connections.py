@@ -61,8 +61,10 @@ class Connections(Server):
     def admit(self, connection: Connection) -> bool:
         """Count a connection in, where there are enough in the place of another one; False if none can make room.
 
-        Strangers go first, whatever they are doing, then who has been idle longest.
+        Strangers go first, whatever they are doing, then who has been idle longest. Doing it twice is harmless.
         """
+        if connection in self._everybody:
+            return True
         if len(self._everybody) >= self.bounds.connections_max:
             expendable = [each for each in self._everybody if each.may_make_room]
             if not expendable:

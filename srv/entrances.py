@@ -12,6 +12,7 @@ from typing import Any, Final
 from srv.addresses import hosts_of, own_hosts, url_of
 from srv.auth import Door
 from srv.config import Settings
+from srv.handshakes import TlsServer
 from srv.http import HttpService
 from srv.inherited import InheritedUnix, take_inherited
 from srv.listen import BACKLOG, KEEP_FILE, UnixListener, listen_tcp, tls_context
@@ -32,7 +33,7 @@ class Entrances:
         self._tls: ssl.SSLContext | None = None
         self._tcp: socket.socket | None = None
         self._unix: UnixListener | InheritedUnix | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | TlsServer] = []
 
     def prepare(self, environment: MutableMapping[str, str]) -> None:
         """Do what can fail early: read the certificate, and take over the sockets that were opened for us.
@@ -65,16 +66,11 @@ class Entrances:
         if self._tcp is not None:
             hosts, own = (of(*self._address, settings.allow_host, scheme=self._scheme) for of in (hosts_of, own_hosts))
             door = Door(tokens, settings.allow_origin, hosts, own)
-            patience = self._handshake_seconds_max if self._tls else None
-            self._listeners.append(
-                await loop.create_server(
-                    service.listener(door),
-                    sock=self._tcp,
-                    backlog=BACKLOG,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=patience,
-                )
-            )
+            connections = service.listener(door)
+            if self._tls is None:
+                self._listeners.append(await loop.create_server(connections, sock=self._tcp, backlog=BACKLOG))
+            else:
+                self._listeners.append(TlsServer(self._tcp, connections, self._tls, self._handshake_seconds_max))
         if self._unix is not None:
             door = Door(tokens, settings.allow_origin, None)
             self._listeners.append(

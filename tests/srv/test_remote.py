@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import trustme
 
 from srv.app import SETTINGS
 from srv.config import WrongSettingError, resolve
-from tests.srv.daemon import WAIT_SECONDS, Daemon
+from tests.srv.daemon import WAIT_SECONDS, Daemon, is_over
 
 TOKEN = "a-token-of-some-length-0123456789"
 FULL = {
@@ -129,6 +130,45 @@ def test_a_daemon_with_tls_stops_at_once(data_dir: Path, authority: trustme.CA, 
         assert daemon.stop() == 0
         assert "unanswered_requests" not in daemon.log()
         connection.close()
+
+
+def test_a_handshake_that_stands_still_keeps_nobody_out(
+    data_dir: Path, authority: trustme.CA, files: tuple[Path, Path]
+) -> None:
+    """It counts among the connections, and makes room like a stranger; who is at it yet does not hold a stop up."""
+    certificate, key = files
+    bounds = ("--connections-max", "2", "--head-seconds-max", "100")
+    with Daemon.start(data_dir, "--tls-cert", str(certificate), "--tls-key", str(key), *bounds) as daemon:
+        standing = [begun_handshake(daemon) for _ in range(3)]
+        assert select.select(standing, [], [], WAIT_SECONDS)[0]
+        connection = connect(daemon, authority)
+        for _ in range(2):
+            connection.request("GET", "/readyz", headers={"X-AuthKey": daemon.token})
+            assert connection.getresponse().read() == b'{"status": "ready"}\n'
+        assert daemon.stop() == 0
+        assert daemon.events("connection_failed") == []
+        assert all(map(is_over, standing))
+        connection.close()
+        for each in standing:
+            each.close()
+
+
+def test_a_handshake_has_the_time_of_a_head(data_dir: Path, files: tuple[Path, Path]) -> None:
+    """Who connects has something to say, also where that takes a handshake first."""
+    certificate, key = files
+    bounds = ("--head-seconds-max", "1")
+    with (
+        Daemon.start(data_dir, "--tls-cert", str(certificate), "--tls-key", str(key), *bounds) as daemon,
+        begun_handshake(daemon) as standing,
+    ):
+        assert is_over(standing)
+
+
+def begun_handshake(daemon: Daemon) -> socket.socket:
+    """Connect, and send the first bytes of a handshake."""
+    connection = daemon.connect()
+    connection.sendall(b"\x16\x03\x01\x02")
+    return connection
 
 
 @pytest.mark.parametrize("swapped", [True, False])
