@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +15,8 @@ from rpc.errors import RpcError
 from rpc.methods import Method, method_table
 from store.limits import Limits
 from store.sessions import Sessions
+from tests.rpc.fault_proxy import FaultProxy, fault_proxy
+from tests.srv.daemon import Daemon
 
 
 class Schema:
@@ -92,3 +95,16 @@ def methods(sessions: Sessions) -> Mapping[str, Method]:
 def wire(methods: Mapping[str, Method]) -> Wire:
     """Return the wire of an empty store."""
     return Wire(methods)
+
+
+@pytest.fixture
+def agent(request: pytest.FixtureRequest) -> str:
+    """Name an agent of the test's own."""
+    return "".join(each if each.isalnum() else "-" for each in request.node.name)
+
+
+@pytest.fixture
+async def proxy(daemon: Daemon, tmp_path: Path) -> AsyncIterator[FaultProxy]:
+    """Run a proxy before the daemon of the file, which lets all pass until the test says otherwise."""
+    async with fault_proxy(tmp_path, daemon.ready["unix_socket"]) as running:
+        yield running

@@ -100,6 +100,11 @@ class FaultProxy:
         return fault is Fault.NONE
 
 
+async def no_time(_seconds: float) -> None:
+    """Wait for one turn of the event loop."""
+    await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def fault_proxy(directory: Path, daemon_socket: str) -> AsyncIterator[FaultProxy]:
     """Run a proxy that does nothing yet but pass on, with a socket of its own in a directory."""

@@ -17,7 +17,7 @@ from rpc.errors import BrokenOffError, NoDaemonError
 from rpc.retries import Pace
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError
 from store.records import ArchiveSummary
-from tests.rpc.fault_proxy import Fault, FaultProxy, Plan, fault_proxy
+from tests.rpc.fault_proxy import Fault, FaultProxy, Plan, no_time
 from tests.srv.daemon import Daemon
 
 APPEND: Final = "agent:session:append_output"
@@ -34,29 +34,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-async def proxy(daemon: Daemon, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    """Run a proxy before that daemon, which lets all pass until the test says otherwise."""
-    async with fault_proxy(tmp_path, daemon.ready["unix_socket"]) as running:
-        yield running
-
-
-@pytest.fixture
 async def client(proxy: FaultProxy) -> AsyncIterator[Client]:
     """Return a client that goes through the proxy and waits for nothing."""
     async with Client("http://localhost", unix_socket=proxy.socket) as opened:
         opened._link.pace = Pace(30, sleep=no_time)
         yield opened
-
-
-@pytest.fixture
-def agent(request: pytest.FixtureRequest) -> str:
-    """Name an agent of the test's own."""
-    return "".join(each if each.isalnum() else "-" for each in request.node.name)
-
-
-async def no_time(_seconds: float) -> None:
-    """Wait for one turn of the event loop."""
-    await asyncio.sleep(0)
 
 
 def every_third(*faults: Fault) -> Plan:

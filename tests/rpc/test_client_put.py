@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,7 @@ from rpc.client import Client
 from rpc.errors import BrokenOffError
 from rpc.retries import Pace
 from store.errors import InvalidDefinitionIdError, RevisionMismatchError, StaleSessionError, TooLargeError
-from tests.rpc.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.rpc.fault_proxy import Fault, FaultProxy, no_time
 from tests.srv.daemon import Daemon
 
 CONTENT: Final = '{"nodes": "' + "é" * 700_000 + '"}'
@@ -29,28 +28,11 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-async def proxy(daemon: Daemon, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    """Run a proxy before that daemon, which lets all pass until the test says otherwise."""
-    async with fault_proxy(tmp_path, daemon.ready["unix_socket"]) as running:
-        yield running
-
-
-@pytest.fixture
 async def client(proxy: FaultProxy) -> AsyncIterator[Client]:
     """Return a client that goes through the proxy and waits for nothing."""
-
-    async def no_time(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
     async with Client("http://localhost", unix_socket=proxy.socket) as opened:
         opened._link.pace = Pace(30, sleep=no_time)
         yield opened
-
-
-@pytest.fixture
-def agent(request: pytest.FixtureRequest) -> str:
-    """Name an agent of the test's own."""
-    return "".join(each if each.isalnum() else "-" for each in request.node.name)
 
 
 async def pieces(content: str, asked: list[int] | None = None) -> AsyncIterator[bytes]:

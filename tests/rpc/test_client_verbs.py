@@ -43,12 +43,6 @@ async def client(daemon: Daemon, request: pytest.FixtureRequest) -> AsyncIterato
         yield opened
 
 
-@pytest.fixture
-def agent(request: pytest.FixtureRequest) -> str:
-    """Name an agent of the test's own."""
-    return "".join(each if each.isalnum() else "-" for each in request.node.name)
-
-
 async def test_a_session_from_its_first_line_to_its_archive(client: Client, agent: str) -> None:
     """Each verb gives a record with what the daemon answered."""
     assert await client.read(agent) == Snapshot()
