@@ -18,11 +18,16 @@ import msgspec
 import platformdirs
 
 from rpc.errors import NoDaemonError, TransportError
+from rpc.proof import TOKEN_CHARACTERS_MIN
 from store.errors import quote
 
 RUN_FILE: Final = "run/srv.json"
 LOCK_FILE: Final = "run/lock"
 
+_LISTENER: Final = re.compile(r"https?://[0-9A-Za-z.:\[\]-]+")
+"""What a daemon leaves as its URL: it goes into a line for a shell as well."""
+
+_LEFT_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS_MIN},}}")
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -110,8 +115,10 @@ class Discovery:
         """
         facts = self.run_file()
         try:
-            if facts.unix_socket is not None:
-                return Address(facts.url, self._token, facts.unix_socket)
+            if (
+                facts.unix_socket is not None
+            ):  # who listens there asks for no token, and has not proved to be the daemon
+                return Address(facts.url, None, facts.unix_socket)
             return Address(facts.url, self._token or self._left_token(facts), certificate=_certificate(facts))
         except ValueError as error:
             raise TransportError(f"{self.data_dir / RUN_FILE} cannot be understood") from error
@@ -123,15 +130,18 @@ class Discovery:
         if text is None:
             raise NoDaemonError(self.data_dir)
         try:
-            return msgspec.json.decode(text, type=RunFile)
+            facts = msgspec.json.decode(text, type=RunFile)
         except (msgspec.DecodeError, ValueError) as error:
             raise TransportError(f"{path} cannot be understood") from error
+        if not _LISTENER.fullmatch(facts.url):
+            raise TransportError(f"{path} cannot be understood")
+        return facts
 
     def _left_token(self, facts: RunFile) -> str:
         if facts.token_file is not None:
             token = _read(Path(facts.token_file))
             if token is not None:
-                return token.strip()
+                return _checked(token.strip(), facts.token_file)
             if not _is_held(self.data_dir):
                 raise NoDaemonError(self.data_dir)
             raise TransportError(
@@ -141,6 +151,13 @@ class Discovery:
         if given := os.environ.get("ZONEKEEPER_TOKEN"):
             return given
         raise TransportError("the daemon was given its token by its parent: set ZONEKEEPER_TOKEN to that token")
+
+
+def _checked(token: str, path: str) -> str:
+    """Return what a file holds if it may be a token: anything else in it is not for whoever listens, proof or none."""
+    if not _LEFT_TOKEN.fullmatch(token):
+        raise TransportError(f"{path} holds no token; start the daemon again, which makes a new one")
+    return token
 
 
 def _named_data_dir() -> Path | None:

@@ -34,6 +34,15 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _text(argument: str) -> str:
+    """Take a text. A command line may hold any bytes, and those that are no text come as halves of characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("must be UTF-8") from error
+    return argument
+
+
 def _daemon_settings() -> Sequence[Setting]:
     from srv import app  # noqa: PLC0415 - the whole daemon: the other commands start faster without
 
@@ -56,8 +65,10 @@ def _json(method: str) -> Argument:
     return _flag("--json", f"print the result of {method} as JSON")
 
 
-_DEFINITION_ID: Final = _argument("definition_id", metavar="DEFINITION_ID", help="id of the agent")
-_SESSION_ID: Final = _argument("--session-id", metavar="ID", help="do it only while this is the current session")
+_DEFINITION_ID: Final = _argument("definition_id", metavar="DEFINITION_ID", type=_text, help="id of the agent")
+_SESSION_ID: Final = _argument(
+    "--session-id", metavar="ID", type=_text, help="do it only while this is the current session"
+)
 _ARCHIVE: Final = _number("--archive", "MS", "of the archive of that time, unix ms as `list` shows it")
 _FILE: Final = _argument(
     "file", metavar="FILE", nargs="?", default="-", help="file to read; standard input where it is absent or -"
@@ -166,7 +177,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "zonekeeper agents",
         (
             _number("--limit", "N", "agents at most; all where absent"),
-            _argument("--after", metavar="ID", help="only those beyond this id"),
+            _argument("--after", metavar="ID", type=_text, help="only those beyond this id"),
             _json("agent:session:list_agents"),
         ),
     ),
@@ -178,7 +189,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "srv.session_commands:stat",
         "zonekeeper stat maks mira",
         (
-            _argument("definition_ids", metavar="DEFINITION_ID", nargs="+", help="ids of the agents"),
+            _argument("definition_ids", metavar="DEFINITION_ID", type=_text, nargs="+", help="ids of the agents"),
             _json("agent:session:stat"),
         ),
     ),

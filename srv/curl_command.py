@@ -40,10 +40,16 @@ def _request(options: argparse.Namespace) -> str:
 
 def _line(daemon: RunFile, request: str) -> str:
     if daemon.unix_socket is not None:
-        socket = shlex.quote(daemon.unix_socket)
+        socket = _pasteable(daemon.unix_socket)
         return f"curl -sS --unix-socket {socket} http://localhost/rpc -d {shlex.quote(request)}"
     # The token takes the way of a header that curl reads: every user of the machine can read a command line.
-    token = '"$ZONEKEEPER_TOKEN"' if daemon.token_file is None else f'"$(cat {shlex.quote(daemon.token_file)})"'
-    trust = "" if daemon.tls_cert is None else f" --cacert {shlex.quote(daemon.tls_cert)}"
-    url = shlex.quote(f"{daemon.url}/rpc")
-    return f"printf 'X-AuthKey: %s\\n' {token} | curl -sS -H @-{trust} {url} -d {shlex.quote(request)}"
+    token = '"$ZONEKEEPER_TOKEN"' if daemon.token_file is None else f'"$(cat {_pasteable(daemon.token_file)})"'
+    trust = "" if daemon.tls_cert is None else f" --cacert {_pasteable(daemon.tls_cert)}"
+    return f"printf 'X-AuthKey: %s\\n' {token} | curl -sS -H @-{trust} {shlex.quote(daemon.url)}/rpc -d {shlex.quote(request)}"
+
+
+def _pasteable(path: str) -> str:
+    """Quote a path for a shell. What would drive the terminal on its way there is not printed."""
+    if escaped(path) != path:
+        raise StartFailedError(Exit.FAILED, f"no line to paste: there are control characters in {escaped(path)}")
+    return shlex.quote(path)

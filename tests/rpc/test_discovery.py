@@ -45,6 +45,21 @@ def test_a_running_daemon_is_found_with_its_token(tmp_path: Path) -> None:
         Discovery(tmp_path / "unix").find()
 
 
+def test_over_a_unix_socket_no_token_is_shown(tmp_path: Path) -> None:
+    """None is asked for there, so whoever listens in the daemon's place does not learn one that was given to the client."""
+    found = Discovery(left(tmp_path, unix_socket="/s"), "given").find()
+    assert (found.unix_socket, found.token) == ("/s", None)
+
+
+@pytest.mark.parametrize("text", ["", "1234", "root:x:0:0:root:/root:/bin/sh", "a" * 22 + "\nX: y", "é" * 30])
+def test_what_is_no_token_is_shown_to_nobody(tmp_path: Path, text: str) -> None:
+    """A file that the daemon has not written may hold anything; a short secret would need no proof."""
+    path = tmp_path / "token"
+    path.write_text(text)
+    with pytest.raises(TransportError, match="holds no token"):
+        Discovery(left(tmp_path, token_file=str(path))).find()
+
+
 def test_the_directory_is_the_one_that_the_daemon_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """That of the environment where it names one, else the platform's."""
     assert Discovery().data_dir.name == "zonekeeper"
@@ -66,7 +81,22 @@ def test_a_token_that_a_parent_gave_is_taken_from_the_same_variable(
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b"[1]", b"\xff", b'{"url": 1}', json.dumps({**FACTS, "url": "x"}).encode()]
+    "text",
+    [
+        *(b"", b"{}", b"[1]", b"\xff", b'{"url": 1}'),
+        *(
+            json.dumps({**FACTS, "url": url}).encode()
+            for url in (
+                "x",
+                "-K/tmp/x",
+                "file:///x",
+                "http://127.0.0.1:1@x",
+                "http://x/y",
+                "http://x\x1b[2J",
+                "http://x\n",
+            )
+        ),
+    ],
 )
 def test_what_no_daemon_has_left_is_told(tmp_path: Path, text: bytes) -> None:
     """The file that cannot be understood is named."""

@@ -192,8 +192,12 @@ def test_numbers_are_sent_with_their_digits(daemon: Daemon, monkeypatch: pytest.
     assert sent == [("srv:status", typed.encode())]
 
 
-def test_a_method_that_is_no_text_is_wrong_usage(daemon: Daemon, capsys: Capture) -> None:
+def test_what_is_no_text_is_wrong_usage(daemon: Daemon, capsys: Capture) -> None:
     """A command line may hold any bytes."""
+    for command in (["read", "\udcff"], ["stat", "a", "\udcff"], ["archive", "a", "--session-id", "\udcff"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(command)
+        assert "must be UTF-8\n" in capsys.readouterr().err
     assert main(["call", "\udcff", "--data-dir", str(daemon.data_dir)]) == 2
     assert capsys.readouterr().err == "zonekeeper: METHOD is not UTF-8\n"
 

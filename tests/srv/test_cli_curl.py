@@ -79,6 +79,15 @@ def test_over_tls_the_line_trusts_the_daemon_s_certificate(capsys: Capture, data
         assert pasted(line)["pid"] == daemon.process.pid
 
 
+def test_a_path_that_would_drive_the_terminal_is_not_printed(capsys: Capture, data_dir: Path) -> None:
+    """Neither as it is nor in a form that means something else: the error shows it escaped."""
+    odd = data_dir.with_name("odd\x1b[2J")
+    with Daemon.start(odd):
+        assert main(["curl", "srv:status", "--data-dir", str(odd)]) == 1
+        shown = capsys.readouterr()
+        assert (shown.out, "odd\\x1b[2J" in shown.err) == ("", True)
+
+
 def test_nothing_is_printed_for_what_is_no_call(zonekeeper: CommandLine, capsys: Capture) -> None:
     """Parameters that are no JSON are wrong usage."""
     assert main(["curl", "srv:status", "{"]) == 2
