@@ -105,7 +105,7 @@ def test_a_store_that_another_program_locks_is_told_from_a_disk_that_is_slow(dat
         with locked(data_dir / "db" / "zones.db"):
             caller = threading.Thread(target=daemon.request, args=("POST", "/rpc", body, {"X-Request-Id": "locked"}))
             caller.start()
-            while daemon.call("srv:status")["writer"]["applying_ms"] < 100:
+            while daemon.call("srv:status")["writer"]["applying_ms"] < 200:
                 pass
         caller.join(WAIT_SECONDS)
         (line,) = daemon.wait_for_events("slow_call", 1, request_id="locked")
