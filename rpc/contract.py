@@ -21,6 +21,9 @@ from rpc.schema import (
 )
 from store import limits
 
+CONTRACT_VERSION: Final = "1.1.0"
+"""Of the wire contract, not of the program: it grows with every change a client can see."""
+
 _ANY: Final = ("INVALID_PARAMS", "SHUTTING_DOWN")
 _READS: Final = (*_ANY, "INVALID_DEFINITION_ID", "STORAGE_UNAVAILABLE", "STORAGE_DAMAGED", "TOO_LARGE")
 _CHANGES: Final = (*_READS, "STALE_SESSION", "STORAGE_FULL", "OVERLOADED", "READ_ONLY")
@@ -271,6 +274,6 @@ METHODS: Final[tuple[Row, ...]] = (
         Params(()),
         shapes.DOCUMENT,
         _ANY,
-        Example({}, {"openrpc": "1.3.2", "info": {"title": "Zonekeeper", "version": "1.0.0"}, "methods": []}),
+        Example({}, {"openrpc": "1.3.2", "info": {"title": "Zonekeeper", "version": CONTRACT_VERSION}, "methods": []}),
     ),
 )

@@ -9,13 +9,11 @@ from typing import Any, Final
 import orjson
 
 from rpc import shapes
-from rpc.contract import METHODS, Row
+from rpc.contract import CONTRACT_VERSION, METHODS, Row
 from rpc.errors import INTERNAL, INTERNAL_HINT, INTERNAL_NUMBER, NUMBERS, advice
 from rpc.schema import Param
 
 OPENRPC_VERSION: Final = "1.3.2"
-CONTRACT_VERSION: Final = "1.0.0"
-"""Of the wire contract, not of the program: it grows with every change a client can see."""
 
 FILE: Final = Path(__file__).with_name("openrpc.json")
 SCHEMAS: Final = "#/components/schemas/"
