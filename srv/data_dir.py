@@ -79,7 +79,8 @@ class DataDir:
         try:
             make_directory(self.path)
             self._lock_file.parent.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-            handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+            # It is emptied: what a link leads to may be something else.
+            handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         except OSError as error:
             raise DataDirError(f"the data directory {self.path} cannot be used: {error.strerror}") from error
         self._take(handle, fcntl.LOCK_EX)

@@ -43,6 +43,17 @@ def test_whoever_looks_undisturbed_keeps_a_daemon_out(data_dir: Path) -> None:
     daemon.release()
 
 
+def test_what_a_link_in_the_place_of_the_lock_leads_to_is_left_alone(data_dir: Path, tmp_path: Path) -> None:
+    """The lock is emptied when it is taken; in a directory that others can write to, one of them may have put a link there."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (data_dir / "run").mkdir(parents=True)
+    (data_dir / "run" / "lock").symlink_to(precious)
+    with pytest.raises(DataDirError, match="cannot be used: Too many levels of symbolic links"):
+        DataDir(data_dir).lock()
+    assert precious.read_text() == "precious"
+
+
 def test_files_of_another_are_left_alone(data_dir: Path) -> None:
     """A process that could not get the directory does not clean up in it."""
     holder, other = DataDir(data_dir), DataDir(data_dir)
