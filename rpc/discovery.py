@@ -162,7 +162,10 @@ def _checked(token: str, path: str) -> str:
 
 def _named_data_dir() -> Path | None:
     named = os.environ.get("ZONEKEEPER_DATA_DIR")
-    return Path(named).expanduser().absolute() if named else None
+    try:
+        return Path(named).expanduser().absolute() if named else None
+    except RuntimeError as error:
+        raise TransportError("ZONEKEEPER_DATA_DIR names a home directory that cannot be found") from error
 
 
 def _certificate(facts: RunFile) -> str | None:

@@ -19,7 +19,7 @@ PROOF_HEADER: Final = "X-AuthProof"
 TOKEN_CHARACTERS_MIN: Final = 22
 """128 bits in Base64: for a shorter token, which only a parent can have set, a proof could be tried against a dictionary."""
 
-_PURPOSE: Final = "zonekeeper-proof-1"
+PURPOSE: Final = "zonekeeper-proof-1"
 _NONCE: Final = re.compile(r"[0-9A-Fa-f]{32,128}")
 _NONCE_BYTES: Final = 32
 
@@ -47,7 +47,7 @@ def proof_of(token: str, nonce: str, host: str) -> str:
         nonce: as it was sent.
         host: the Host header of the request.
     """
-    message = f"{_PURPOSE}\n{nonce}\n{host.lower()}"
+    message = f"{PURPOSE}\n{nonce}\n{host.lower()}"
     return hmac.new(token.encode(), message.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 

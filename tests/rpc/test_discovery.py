@@ -67,6 +67,9 @@ def test_the_directory_is_the_one_that_the_daemon_takes(monkeypatch: pytest.Monk
     monkeypatch.setenv("ZONEKEEPER_DATA_DIR", "~/zones")
     assert Discovery().data_dir == tmp_path / "zones"
     assert Discovery(tmp_path).data_dir == tmp_path
+    monkeypatch.setenv("ZONEKEEPER_DATA_DIR", "~nobody-of-that-name/zones")
+    with pytest.raises(TransportError, match="home directory"):
+        Discovery()
 
 
 def test_a_token_that_a_parent_gave_is_taken_from_the_same_variable(

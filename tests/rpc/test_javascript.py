@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from rpc import javascript
+from rpc import javascript, proof
 from rpc.contract import METHODS
 from rpc.errors import INTERNAL, NUMBERS
 from tests.node import programs
@@ -39,6 +39,13 @@ def test_what_is_between_the_marks_is_made_anew_and_the_rest_is_kept(
     (files / "zonekeeper.js").write_text(start + end, encoding="utf-8")
     with pytest.raises(ValueError, match=r"zonekeeper\.js has no marks for methods"):
         javascript.renewed("zonekeeper.js")
+
+
+def test_the_proof_is_the_same_rule_in_both_languages() -> None:
+    """What it is for, and from which token on there is one, stands in the module as `rpc/proof.py` has it."""
+    module = (javascript.DIRECTORY / "zonekeeper.js").read_text(encoding="utf-8")
+    assert f"PROVEN_TOKEN_CHARACTERS_MIN = {proof.TOKEN_CHARACTERS_MIN};" in module
+    assert f"`{proof.PURPOSE}\\n$" in module
 
 
 @pytest.mark.parametrize(
