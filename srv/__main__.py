@@ -1,13 +1,19 @@
 """`python -m srv` is the daemon, `zonekeeper serve`; with a command, such as `python -m srv status`, it is that command."""
 
 import gc
+import signal
 import sys
 
 gc.disable()  # nothing that is imported becomes garbage; looking for some took a tenth of the start
+_HEEDS_INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _HEEDS_INTERRUPTS:  # amid an import one would leave a traceback; so it just ends the process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from srv.cli import main  # noqa: E402 - see above
 
 gc.enable()
+if _HEEDS_INTERRUPTS:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FOR_PEOPLE = {"-h", "--help", "--version"}
 

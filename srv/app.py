@@ -253,6 +253,9 @@ class Daemon:
             self._entrances.prepare(os.environ)
             self._data_dir.lock()
             with self._data_dir:
+                if self._data_dir.is_open_to_others:
+                    path = str(self._settings.data_dir)
+                    _log.warning("data_directory_open", path=path, hint="close it to others: chmod go-w")
                 try:
                     await self._run_locked()
                 finally:

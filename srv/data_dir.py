@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +28,8 @@ STORE_FILE: Final = "db/zones.db"
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 TOKEN_BYTES: Final = 32
+
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 _DIRECTORY: Final = 0o777
 """Of others' directories: less what the process's umask takes away."""
@@ -92,6 +95,11 @@ class DataDir:
             os.pwrite(
                 handle, json.dumps({"pid": os.getpid(), "started_at_ms": time.time_ns() // 1_000_000}).encode(), 0
             )
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Tell whether others may put files of their own in the place of ours."""
+        return bool(self.path.stat().st_mode & _OTHERS_WRITE)
 
     def lock_without_a_trace(self) -> None:
         """Hold the directory as it is: nothing is made or written, so that others see only that it is in use.

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -364,3 +365,20 @@ def test_migrate_tells_what_cannot_be_read(data_dir: Path) -> None:
     done = run("migrate", "--data-dir", str(data_dir))
     assert done.returncode == 5
     assert "objects.db" in done.stderr
+
+
+def test_an_interrupt_amid_the_imports_leaves_no_traceback(tmp_path: Path) -> None:
+    """Ctrl-C right after the start ends the process by that signal, and nothing is said."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'srv.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    command = [sys.executable, "-m", "srv", "status"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment_with({"PYTHONPATH": str(tmp_path)}), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

@@ -70,6 +70,16 @@ def test_files_of_another_are_left_alone(data_dir: Path) -> None:
         assert not holder.read_token_file.exists()
 
 
+@pytest.mark.parametrize(("mode", "expected"), [(0o777, True), (0o770, True), (0o755, False), (0o700, False)])
+def test_a_directory_that_others_may_write_to_is_warned_of(data_dir: Path, mode: int, expected: bool) -> None:
+    """The daemon starts on it, and its log says what to do."""
+    data_dir.mkdir()
+    data_dir.chmod(mode)
+    with Daemon.start(data_dir) as daemon:
+        daemon.stop()
+    assert ('"event": "data_directory_open"' in daemon.log()) == expected
+
+
 async def test_directories_that_are_made_are_made_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is synced into the one above it, from the first that was missing to the store's; what is there costs no sync."""
     synced: dict[int, list[str]] = {}
