@@ -21,41 +21,41 @@ WHERE zone_id = ?1 AND name = ?2 AND start_byte = ?3;
 
 -- name: delete_parts_from
 -- The end of a file is cut off, or about to be stored anew.
-DELETE FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte >= :start_byte;
+DELETE FROM file_parts WHERE zone_id = :key AND name = CAST(:name AS TEXT) AND start_byte >= :start_byte;
 
 -- name: move_file
 -- A file goes to another session, whole.
-UPDATE file_parts SET zone_id = :target_id WHERE zone_id = :source_id AND name = CAST(:name AS TEXT);
+UPDATE file_parts SET zone_id = :target_key WHERE zone_id = :source_key AND name = CAST(:name AS TEXT);
 
 -- name: last_part
 -- The last part of a file tells the file's size, lines, revision and time.
 SELECT name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
-FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) ORDER BY start_byte DESC LIMIT 1;
+FROM file_parts WHERE zone_id = :key AND name = CAST(:name AS TEXT) ORDER BY start_byte DESC LIMIT 1;
 
 -- name: has_content
 -- Whether a session has a byte at all.
-SELECT EXISTS (SELECT 1 FROM file_parts WHERE zone_id = :zone_id AND size_bytes <> 0);
+SELECT 1 FROM file_parts WHERE zone_id = :key AND size_bytes <> 0 LIMIT 1;
 
 -- name: files_of
 -- The files of a session by their last parts. Skips from name to name, whatever number of parts lies between.
 WITH RECURSIVE names (name) AS (
-    SELECT min(name) FROM file_parts WHERE zone_id = :zone_id
+    SELECT min(name) FROM file_parts WHERE zone_id = :key
     UNION ALL
-    SELECT (SELECT min(name) FROM file_parts WHERE zone_id = :zone_id AND name > names.name)
+    SELECT (SELECT min(name) FROM file_parts WHERE zone_id = :key AND name > names.name)
     FROM names WHERE name IS NOT NULL
 )
 SELECT part.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
 FROM names JOIN file_parts AS part ON part.rowid = (
     SELECT rowid FROM file_parts
-    WHERE zone_id = :zone_id AND name = names.name ORDER BY start_byte DESC LIMIT 1
+    WHERE zone_id = :key AND name = names.name ORDER BY start_byte DESC LIMIT 1
 )
 ORDER BY part.name;
 
 -- name: parts_from
 -- Parts of a file in order, from the one that holds a byte.
 SELECT start_byte, first_line, size_bytes, line_count, crc32, codec, data FROM file_parts
-WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte >= coalesce((
-    SELECT max(start_byte) FROM file_parts WHERE zone_id = :zone_id AND name = CAST(:name AS TEXT) AND start_byte <= :start_byte
+WHERE zone_id = :key AND name = CAST(:name AS TEXT) AND start_byte >= coalesce((
+    SELECT max(start_byte) FROM file_parts WHERE zone_id = :key AND name = CAST(:name AS TEXT) AND start_byte <= :start_byte
 ), 0)
 ORDER BY start_byte;
 
@@ -63,20 +63,20 @@ ORDER BY start_byte;
 -- Where the part begins that holds a line: the last one of those that begin with it or before it, as a part of blank
 -- lines begins with the same line as the one after it. Behind it where the part before it ends, by its own row.
 SELECT start_byte, start_byte + size_bytes AS end_byte, first_line + line_count AS end_line FROM file_parts
-WHERE zone_id = :zone_id AND name = 'output' AND first_line <= :first_line
+WHERE zone_id = :key AND name = 'output' AND first_line <= :first_line
 ORDER BY first_line DESC, start_byte DESC LIMIT 2;
 
 -- name: parts_backwards
 -- Parts of the output from its end.
 SELECT start_byte, first_line, size_bytes, line_count, crc32, codec, data FROM file_parts
-WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC;
+WHERE zone_id = :key AND name = 'output' ORDER BY start_byte DESC;
 
 -- name: tail_parts
 -- The shapes of the last parts of an output, from its end.
 SELECT start_byte, first_line, size_bytes, line_count, revision FROM file_parts
-WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
+WHERE zone_id = :key AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
 
 -- name: end_of_output
 -- The last part of an output where it is small enough to grow, else its last byte; sound or not.
 SELECT crc32, codec, CASE WHEN size_bytes <= :small_bytes THEN data ELSE substr(data, -1) END FROM file_parts
-WHERE zone_id = :zone_id AND name = 'output' ORDER BY start_byte DESC LIMIT 1;
+WHERE zone_id = :key AND name = 'output' ORDER BY start_byte DESC LIMIT 1;

@@ -8,9 +8,9 @@ SELECT id, session_id, created_at_ms, covers_line FROM zones WHERE zone = :zone;
 -- Where a session is by now.
 SELECT id, zone FROM zones WHERE session_id = :session_id;
 
--- name: zone_by_id
+-- name: zone_by_key
 -- The name of a session, to say where something is wrong.
-SELECT zone FROM zones WHERE id = :id;
+SELECT zone FROM zones WHERE id = :key;
 
 -- name: insert_zone
 -- A session comes into being.
@@ -19,7 +19,7 @@ VALUES (:zone, :definition_id, :archived_at_ms, :session_id, :created_at_ms, :co
 
 -- name: set_covers_line
 -- How much of the output the snapshot contains.
-UPDATE zones SET covers_line = :covers_line WHERE id = :id AND covers_line IS NOT :covers_line;
+UPDATE zones SET covers_line = :covers_line WHERE id = :key AND covers_line IS NOT :covers_line;
 
 -- name: rename_zone
 -- Archive and move. What was worked out for the list stays where an archive stays one.
@@ -29,11 +29,11 @@ SET zone = :zone,
     preview = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN NULL ELSE preview END,
     node_count = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN 0 ELSE node_count END,
     archived_at_ms = :archived_at_ms
-WHERE id = :id;
+WHERE id = :key;
 
 -- name: delete_zone
 -- A session without a byte, or one whose files have all gone to another; its parts go with it.
-DELETE FROM zones WHERE id = :id;
+DELETE FROM zones WHERE id = :key;
 
 -- name: archive_by_session
 -- The archive that a session of this agent became.
@@ -80,12 +80,12 @@ SELECT origin FROM zones WHERE origin IS NOT NULL;
 
 -- name: origin_of
 -- Where one session came from.
-SELECT origin, covers_line FROM zones WHERE id = :id;
+SELECT origin, covers_line FROM zones WHERE id = :key;
 
 -- name: complete_zone
 -- A session takes over what another one was known by. Its preview is worked out anew.
 UPDATE zones SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
-WHERE id = :id;
+WHERE id = :key;
 
 -- name: count_sessions
 -- For the status.

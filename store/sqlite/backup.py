@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from store.errors import StoreRefusedError
+from store.reads import count_sessions
 from store.sqlite.failures import translated
+from store.sqlite.handle import SqliteHandle
 from store.sqlite.looking import look_at, transaction
-from store.sqlite.reads import count_sessions
 from store.sqlite.schema import check_version
 
 _PAGES_OF_STEP: Final = 1_024
@@ -60,7 +61,7 @@ def _copied(source: sqlite3.Connection, path: Path, copy: Path, progress: Callab
     with transaction(source):
         if check_version(source, path) == 0:
             raise StoreRefusedError(f"{path} is not a store yet, so there is nothing to copy")
-        counts = count_sessions(source)
+        counts = count_sessions(SqliteHandle(source))
         _copy_pages(source, copy, progress)
     # What is copied says that it uses a write-ahead log. A file that is to be one file must not.
     with closing(sqlite3.connect(copy, isolation_level=None)) as target:

@@ -8,37 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
-from store.engine import (
-    AppendOutput,
-    ArchiveSession,
-    Change,
-    CompleteSession,
-    Engine,
-    ImportSession,
-    KeepPreview,
-    MoveSession,
-    Outcome,
-    WriteState,
-)
-from store.errors import StoreError, StoreRefusedError
-from store.records import AgentStat, ArchiveSummary, Mount, Page, SessionState, ZoneStat
-from store.sqlite import reads
-from store.sqlite.changes import Changes
+from store.changes import Changes
+from store.engine import Change, Outcome
+from store.errors import StoreRefusedError
+from store.handle import Handle
+from store.readers import Readers
+from store.reading import ReadingEngine
 from store.sqlite.failures import translated
+from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading, open_writing
-from store.sqlite.imports import Imports, SourceFailedError
 from store.sqlite.log import WriteAheadLog
-from store.sqlite.readers import Readers
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
-from store.sqlite.thread import WriterThread
-from store.zones import Zone
+from store.thread import WriterThread
+from store.verbs import Verbs, place_of
 
 _CHANGE_BYTES: Final = 12 * 1024
 """What a change puts into the WAL besides its data: three pages."""
@@ -63,7 +51,7 @@ async def open_sqlite(path: Path) -> SqliteEngine:
     return engine
 
 
-class SqliteEngine(Engine):
+class SqliteEngine(ReadingEngine):
     """Keeps sessions in one SQLite file."""
 
     name = "sqlite"
@@ -72,10 +60,10 @@ class SqliteEngine(Engine):
         """Say where; `open` does the rest."""
         self._path = path
         self._writer = WriterThread("sqlite-writer")
-        self._readers = Readers(path)
+        super().__init__(Readers("sqlite-reader", lambda: SqliteHandle(open_reading(path)), translated))
         self._writing_handle: sqlite3.Connection | None = None
         self._changes: Changes
-        self._verbs: dict[type[Any], Callable[[Any], Any]]
+        self._verbs: Verbs
         self._log: WriteAheadLog
         self._closed = False
 
@@ -95,74 +83,6 @@ class SqliteEngine(Engine):
     async def maintain(self) -> None:
         """Move what the WAL holds into the database, as far as readers allow; never waits for them."""
         await self._writer.call(self._checkpoint)
-
-    async def read_session_state(
-        self, zone: Zone, if_revision: int | None = None, content_bytes_max: int | None = None
-    ) -> SessionState | None:
-        """See `Engine.read_session_state`."""
-        return await self._readers.ask(f"zone {zone}", reads.read_session_state, zone, if_revision, content_bytes_max)
-
-    async def read_output(self, zone: Zone, first_line: int | None, limit: int, max_bytes: int) -> Page | None:
-        """See `Engine.read_output`."""
-        return await self._readers.ask(
-            f"zone {zone}, file output", reads.read_output, zone, first_line, limit, max_bytes
-        )
-
-    async def mount(
-        self,
-        zone: Zone,
-        tail_lines: int,
-        max_bytes: int,
-        content_bytes_max: int | None = None,
-        if_revision: int | None = None,
-    ) -> Mount | None:
-        """See `Engine.mount`."""
-        return await self._readers.ask(
-            f"zone {zone}", reads.mount, zone, tail_lines, max_bytes, content_bytes_max, if_revision
-        )
-
-    async def stat(self, definition_ids: Sequence[str]) -> list[AgentStat]:
-        """See `Engine.stat`."""
-        return await self._readers.ask("the state of these agents", reads.stat, definition_ids)
-
-    async def list_agents(self, limit: int, after: str | None) -> list[AgentStat]:
-        """See `Engine.list_agents`."""
-        return await self._readers.ask("the list of agents", reads.list_agents, limit, after)
-
-    async def list_archives(self, definition_id: str, limit: int, before_ms: int | None) -> list[ArchiveSummary]:
-        """See `Engine.list_archives`."""
-        place = f"the list of archives of agent {definition_id}"
-        return await self._readers.ask(place, reads.list_archives, definition_id, limit, before_ms)
-
-    async def archives_without_preview(self, limit: int) -> list[Zone]:
-        """See `Engine.archives_without_preview`."""
-        return await self._readers.ask("the list of archives", reads.archives_without_preview, limit)
-
-    async def zone_stat(self, zone: Zone) -> ZoneStat | None:
-        """See `Engine.zone_stat`."""
-        return await self._readers.ask(f"zone {zone}", reads.zone_stat, zone)
-
-    async def zones_of(self, definition_id: str) -> list[ZoneStat]:
-        """See `Engine.zones_of`."""
-        return await self._readers.ask(f"the list of zones of agent {definition_id}", reads.zones_of, definition_id)
-
-    async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
-        """See `Engine.read_bytes`."""
-        return await self._readers.ask(f"zone {zone}, file {name}", reads.read_bytes, zone, name, start_byte, max_bytes)
-
-    async def read_session_bytes(self, session_id: str, name: str, start_byte: int, max_bytes: int) -> bytes:
-        """See `Engine.read_session_bytes`."""
-        place = f"session {session_id}, file {name}"
-        return await self._readers.ask(place, reads.read_session_bytes, session_id, name, start_byte, max_bytes)
-
-    async def origins(self) -> set[str]:
-        """See `Engine.origins`."""
-        return await self._readers.ask("the list of sessions", reads.origins)
-
-    async def status(self) -> dict[str, object]:
-        """See `Engine.status`."""
-        counts = await self._readers.ask("the list of sessions", reads.count_sessions)
-        return self.figures() | asdict(counts)
 
     def figures(self) -> dict[str, object]:
         """See `Engine.figures`."""
@@ -196,17 +116,9 @@ class SqliteEngine(Engine):
                 if type(error) is not sqlite3.DatabaseError:
                     raise
                 raise StoreRefusedError(f"{self._path} is damaged ({error}); restore it from a backup") from error
-        self._changes = Changes(self._writing_handle)
-        imports = Imports(self._writing_handle, self._changes)
-        self._verbs = {
-            WriteState: self._changes.write_state,
-            AppendOutput: self._changes.append_output,
-            ArchiveSession: self._changes.archive_session,
-            KeepPreview: self._changes.keep_preview,
-            ImportSession: imports.import_session,
-            MoveSession: imports.move_session,
-            CompleteSession: imports.complete_session,
-        }
+        handle = SqliteHandle(self._writing_handle)
+        self._changes = Changes(handle)
+        self._verbs = Verbs(handle, self._changes, refused_by_database=(sqlite3.IntegrityError, sqlite3.DataError))
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         connection = self._handle()
@@ -215,11 +127,11 @@ class SqliteEngine(Engine):
             self._readers.found_damage = False
             self._changes.distrust()
             connection.execute("PRAGMA shrink_memory")  # what its cache still has is not what is stored either
-        with translated(_place(batch)):
+        with translated(place_of(batch)):
             is_complete = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                outcomes = [self._outcome(change) for change in batch]
+                outcomes = [self._verbs.outcome(change) for change in batch]
                 self._changes.flush()
                 is_complete = True
                 self._commit(connection)
@@ -240,24 +152,6 @@ class SqliteEngine(Engine):
         finally:
             self.sync_seconds = perf_counter() - began
 
-    def _outcome(self, change: Change) -> Outcome:
-        """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
-        if type(change) is not AppendOutput:
-            self._changes.flush()  # it may look at what was appended
-        if isinstance(change, ImportSession | MoveSession | CompleteSession):
-            self._changes.distrust()  # it may give a session files that another one had
-        try:
-            outcome: Outcome = self._verbs[type(change)](change)
-        except SourceFailedError as error:
-            return error.failure
-        except StoreError as error:
-            return error.with_traceback(None)  # which would hold the change, and all that came with it
-        except (ValueError, OverflowError, sqlite3.IntegrityError, sqlite3.DataError) as error:
-            if isinstance(change, ImportSession | MoveSession | CompleteSession):
-                return error  # undone by its savepoint
-            raise
-        return outcome
-
     def _checkpoint(self) -> None:
         self._log.checkpoint(self._changes.written_bytes)
 
@@ -269,7 +163,7 @@ class SqliteEngine(Engine):
     def _close(self) -> None:
         self._readers.shut_down()
         self._writer.close()
-        handles = list(self._readers.handles)
+        handles: list[Handle | sqlite3.Connection] = list(self._readers.handles)
         if self._writing_handle is not None:
             if self._log.must_stay:
                 # The last handle to be closed moves the log, if it can write.
@@ -279,14 +173,6 @@ class SqliteEngine(Engine):
                 handles.append(self._writing_handle)
         for connection in handles:
             connection.close()
-
-
-def _place(batch: Sequence[Change]) -> str:
-    """Say what a batch touches, exactly where it is one change: the writer tries those of a failed batch one by one."""
-    if len(batch) != 1:
-        return "one of these sessions"
-    change = batch[0]
-    return f"zone {change.source if isinstance(change, MoveSession | CompleteSession) else change.zone}"
 
 
 def _size_of(path: Path) -> int:

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+from store import reads
 from store.errors import StoreRefusedError
 from store.records import ZoneStat
-from store.sqlite import reads
 from store.sqlite.failures import translated
+from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading
 from store.zones import Zone
 
@@ -88,24 +89,24 @@ class StoredSessions:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Keep the handle."""
-        self._connection = connection
+        self._handle = SqliteHandle(connection)
 
     async def zone_stat(self, zone: Zone) -> ZoneStat | None:
         """See `Engine.zone_stat`."""
-        return self._ask(f"zone {zone}", reads.zone_stat, self._connection, zone)
+        return self._ask(f"zone {zone}", reads.zone_stat, self._handle, zone)
 
     async def zones_of(self, definition_id: str) -> list[ZoneStat]:
         """See `Engine.zones_of`."""
-        return self._ask(f"the list of zones of agent {definition_id}", reads.zones_of, self._connection, definition_id)
+        return self._ask(f"the list of zones of agent {definition_id}", reads.zones_of, self._handle, definition_id)
 
     async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
         """See `Engine.read_bytes`."""
         place = f"zone {zone}, file {name}"
-        return self._ask(place, reads.read_bytes, self._connection, zone, name, start_byte, max_bytes)
+        return self._ask(place, reads.read_bytes, self._handle, zone, name, start_byte, max_bytes)
 
     async def origins(self) -> set[str]:
         """See `Engine.origins`."""
-        return self._ask("the list of sessions", reads.origins, self._connection)
+        return self._ask("the list of sessions", reads.origins, self._handle)
 
     def _ask(
         self,
@@ -114,7 +115,7 @@ class StoredSessions:
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> _Seen:
-        with translated(place), transaction(self._connection):
+        with translated(place), self._handle.read_transaction():
             return question(*arguments, **named)
 
 

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import limits
+from store.kept import KeptSnapshots
 from store.limits import PART_BYTES
 from store.parts import Part, cut_again, cut_opaque
-from store.sqlite.kept import KeptSnapshots
+from store.sqlite.handle import SqliteHandle
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[KeptSnapshots]:
     """Keep snapshots beside a database."""
     with closing(sqlite3.connect(tmp_path / "some.db", isolation_level=None)) as connection:
-        yield KeptSnapshots(connection)
+        yield KeptSnapshots(SqliteHandle(connection))
 
 
 def parts_of(size_bytes: int) -> list[Part]:
@@ -45,22 +46,22 @@ def test_a_snapshot_is_cut_as_ever_and_what_it_shares_is_the_same_object(old: li
 
 def test_what_is_kept_is_bounded(kept: KeptSnapshots, monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest unused goes first, and one larger than the bound is not kept at all."""
-    monkeypatch.setattr("store.sqlite.kept.KEPT_SNAPSHOT_BYTES_MAX", 1_000)
-    kept.of(0)
+    monkeypatch.setattr("store.kept.KEPT_SNAPSHOT_BYTES_MAX", 1_000)
+    kept.of(0, 1)
     for zone_id in range(4):
-        kept.keep(zone_id, parts_of(300))
-        assert kept.of(0)
-    assert [zone_id for zone_id in range(4) if kept.of(zone_id)] == [0, 2, 3]
-    kept.keep(9, parts_of(1_001))
-    assert kept.of(9) is None
+        kept.keep(zone_id, parts_of(300), 1)
+        assert kept.of(0, 1)
+    assert [zone_id for zone_id in range(4) if kept.of(zone_id, 1)] == [0, 2, 3]
+    kept.keep(9, parts_of(1_001), 1)
+    assert kept.of(9, 1) is None
     assert limits.Limits().snapshot_bytes_max <= limits.KEPT_SNAPSHOT_BYTES_MAX
 
 
 def test_nothing_is_kept_where_another_program_has_written(kept: KeptSnapshots, tmp_path: Path) -> None:
     """What is stored may be other than what we have stored then."""
-    assert kept.of(1) is None
-    kept.keep(1, parts_of(10))
-    assert kept.of(1) == tuple(parts_of(10))
+    assert kept.of(1, 1) is None
+    kept.keep(1, parts_of(10), 1)
+    assert kept.of(1, 1) == tuple(parts_of(10))
     with closing(sqlite3.connect(tmp_path / "some.db", isolation_level=None)) as other:
         other.execute("CREATE TABLE t (x)")
-    assert kept.of(1) is None
+    assert kept.of(1, 1) is None

@@ -11,12 +11,14 @@ from typing import TypeVar
 
 import pytest
 
+from store import changes
 from store.engine import AppendOutput, ArchiveSession, Change, MoveSession, WriteState
 from store.errors import StorageUnavailableError, StoreRefusedError
 from store.limits import PART_BYTES
 from store.records import Appended, Archived, Written
-from store.sqlite import SqliteEngine, changes, handles, log, open_sqlite
+from store.sqlite import SqliteEngine, handles, log, open_sqlite
 from store.sqlite import engine as engine_module
+from store.sqlite.handle import SqliteHandle
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.store.foreign import bytes_of, looking, meddling, parts, rows, size_of, wal_of
 
@@ -74,7 +76,9 @@ async def test_readers_can_only_read(sqlite: SqliteEngine) -> None:
     """Several handles, each `mode=ro` and `query_only`: none of them can write, and a temporary table neither."""
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(64)))
     assert 1 <= len(sqlite._readers.handles) <= 4
-    for connection in sqlite._readers.handles:
+    for handle in sqlite._readers.handles:
+        assert isinstance(handle, SqliteHandle)
+        connection = handle.connection
         assert (setting(connection, "query_only"), setting(connection, "mmap_size")) == (1, 0)
         connection.execute("PRAGMA query_only = 0")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -101,7 +105,7 @@ async def test_the_event_loop_never_holds_a_handle(sqlite: SqliteEngine, monkeyp
         connection.set_trace_callback(note)
         return connection
 
-    monkeypatch.setattr("store.sqlite.readers.open_reading", open_noted)
+    monkeypatch.setattr("store.sqlite.engine.open_reading", open_noted)
     await on_writer(sqlite, lambda connection: connection.set_trace_callback(note))
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
     await asyncio.gather(*(sqlite.stat(["agent"]) for _ in range(16)))

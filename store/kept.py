@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from store.handle import Handle, SessionKey
 from store.limits import KEPT_SNAPSHOT_BYTES_MAX
 from store.parts import Part
 
@@ -13,35 +13,33 @@ from store.parts import Part
 class KeptSnapshots:
     """Parts of snapshots as this process has stored them, by session. The writing side's own; the longest unused go first."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, handle: Handle) -> None:
         """Look through the writing handle whether somebody else has changed the store."""
-        self._connection = connection
-        self._kept: OrderedDict[int, tuple[Part, ...]] = OrderedDict()
+        self._handle = handle
+        self._kept: OrderedDict[SessionKey, tuple[int, tuple[Part, ...]]] = OrderedDict()
         self._bytes = 0
-        self._version = 0
 
-    def of(self, zone_id: int) -> tuple[Part, ...] | None:
-        """Return the parts of a session's snapshot as they are stored, None where that is not known."""
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version != self._version:  # somebody else has written to the store
-            self._version = version
+    def of(self, key: SessionKey, revision: int) -> tuple[Part, ...] | None:
+        """Return the parts of a session's snapshot as they are stored, None where those of that revision are not known."""
+        if self._handle.is_changed_elsewhere():
             self.clear()
-        kept = self._kept.get(zone_id)
-        if kept is not None:
-            self._kept.move_to_end(zone_id)
-        return kept
+        kept_revision, parts = self._kept.get(key, (0, None))
+        if parts is None or kept_revision != revision:
+            return None
+        self._kept.move_to_end(key)
+        return parts
 
-    def keep(self, zone_id: int, parts: Sequence[Part]) -> None:
+    def keep(self, key: SessionKey, parts: Sequence[Part], revision: int) -> None:
         """Remember what was stored."""
-        self.forget(zone_id)
-        self._kept[zone_id] = tuple(parts)
+        self.forget(key)
+        self._kept[key] = revision, tuple(parts)
         self._bytes += parts[-1].end_byte
         while self._bytes > KEPT_SNAPSHOT_BYTES_MAX:
             self.forget(next(iter(self._kept)))
 
-    def forget(self, zone_id: int) -> None:
+    def forget(self, key: SessionKey) -> None:
         """Forget one; the next write of it reads what is stored."""
-        parts = self._kept.pop(zone_id, None)
+        _, parts = self._kept.pop(key, (0, None))
         if parts is not None:
             self._bytes -= parts[-1].end_byte
 

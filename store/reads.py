@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
 from store import limits
 from store.errors import StorageDamagedError
+from store.handle import Handle, SessionKey
 from store.lines import line_text
 from store.pages import MiscountedError, page_before_end, page_from
 from store.records import AgentStat, ArchiveSummary, FileStat, Mount, Page, SessionCounts, SessionState, ZoneStat
-from store.sqlite.rows import (
-    PARTS,
-    ZONES,
+from store.stored import (
     ZoneRow,
     damaged,
     files_of,
@@ -27,31 +25,29 @@ from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, ag
 
 
 def read_session_state(
-    connection: sqlite3.Connection, zone: Zone, if_revision: int | None, content_bytes_max: int | None
+    handle: Handle, zone: Zone, if_revision: int | None, content_bytes_max: int | None
 ) -> SessionState | None:
     """See `Engine.read_session_state`."""
-    row = find_zone(connection, zone)
-    return _state(connection, zone, row, if_revision, content_bytes_max) if row else None
+    row = find_zone(handle, zone)
+    return _state(handle, zone, row, if_revision, content_bytes_max) if row else None
 
 
-def read_output(
-    connection: sqlite3.Connection, zone: Zone, first_line: int | None, lines_max: int, bytes_max: int
-) -> Page | None:
+def read_output(handle: Handle, zone: Zone, first_line: int | None, lines_max: int, bytes_max: int) -> Page | None:
     """See `Engine.read_output`."""
-    row = find_zone(connection, zone)
+    row = find_zone(handle, zone)
     if row is None:
         return None
-    stored = last_part(connection, row.id, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
+    stored = last_part(handle, row.key, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     if first_line is None:
-        return _tail_page(connection, zone, row, stored, lines_max, bytes_max)
+        return _tail_page(handle, zone, row, stored, lines_max, bytes_max)
     if first_line >= stored.total_lines:
         return _page([], stored.total_lines, stored, row)
-    found = connection.execute(PARTS["part_of_line"], {"zone_id": row.id, "first_line": first_line}).fetchall()
+    found = handle.rows("part_of_line", key=row.key, first_line=first_line)
     start_byte = found[0][0] if found else 0
     # Where the part before is missing there is nothing to compare with.
     line = next((end_line for _, end_byte, end_line in found[1:] if end_byte == start_byte), None)
     try:
-        with closing(read_parts(connection, row.id, zone, OUTPUT_FILE, start_byte, line)) as parts:
+        with closing(read_parts(handle, row.key, zone, OUTPUT_FILE, start_byte, line)) as parts:
             lines = page_from(parts, first_line, lines_max, bytes_max)
     except MiscountedError as error:
         raise damaged(zone, OUTPUT_FILE, error.start_byte) from error
@@ -61,7 +57,7 @@ def read_output(
 
 
 def mount(
-    connection: sqlite3.Connection,
+    handle: Handle,
     zone: Zone,
     tail_lines: int,
     bytes_max: int,
@@ -69,91 +65,86 @@ def mount(
     if_revision: int | None,
 ) -> Mount | None:
     """See `Engine.mount`."""
-    row = find_zone(connection, zone)
+    row = find_zone(handle, zone)
     if row is None:
         return None
     if not _is_mark(row.covers_line):
         raise StorageDamagedError(f"zone {zone}: its row is damaged")
-    stored = last_part(connection, row.id, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
+    stored = last_part(handle, row.key, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     lines_max = min(tail_lines, max(0, stored.total_lines - (row.covers_line or 0)))
-    page = _tail_page(connection, zone, row, stored, lines_max, bytes_max)
-    return Mount(_state(connection, zone, row, if_revision, content_bytes_max), row.covers_line, page)
+    page = _tail_page(handle, zone, row, stored, lines_max, bytes_max)
+    return Mount(_state(handle, zone, row, if_revision, content_bytes_max), row.covers_line, page)
 
 
-def stat(connection: sqlite3.Connection, definition_ids: Sequence[str]) -> list[AgentStat]:
+def stat(handle: Handle, definition_ids: Sequence[str]) -> list[AgentStat]:
     """See `Engine.stat`."""
-    return [_agent_stat(connection, definition_id) for definition_id in definition_ids]
+    return [_agent_stat(handle, definition_id) for definition_id in definition_ids]
 
 
-def list_agents(connection: sqlite3.Connection, rows_max: int, after: str | None) -> list[AgentStat]:
+def list_agents(handle: Handle, rows_max: int, after: str | None) -> list[AgentStat]:
     """See `Engine.list_agents`."""
-    rows = connection.execute(ZONES["list_agents"], {"after": after or "", "limit": rows_max}).fetchall()
-    return stat(connection, [definition_id for (definition_id,) in rows])
+    rows = handle.rows("list_agents", after=after or "", limit=rows_max)
+    return stat(handle, [definition_id for (definition_id,) in rows])
 
 
-def list_archives(
-    connection: sqlite3.Connection, definition_id: str, rows_max: int, before_ms: int | None
-) -> list[ArchiveSummary]:
+def list_archives(handle: Handle, definition_id: str, rows_max: int, before_ms: int | None) -> list[ArchiveSummary]:
     """See `Engine.list_archives`."""
     before = limits.TIME_MS_MAX + 1 if before_ms is None else before_ms
-    wanted = {"definition_id": definition_id, "before_ms": before, "limit": rows_max}
-    rows = connection.execute(ZONES["list_archives"], wanted).fetchall()
-    return [_summary(connection, definition_id, *row) for row in rows]
+    rows = handle.rows("list_archives", definition_id=definition_id, before_ms=before, limit=rows_max)
+    return [_summary(handle, definition_id, *row) for row in rows]
 
 
-def archives_without_preview(connection: sqlite3.Connection, rows_max: int) -> list[Zone]:
+def archives_without_preview(handle: Handle, rows_max: int) -> list[Zone]:
     """See `Engine.archives_without_preview`."""
-    rows = connection.execute(ZONES["archives_without_preview"], {"limit": rows_max})
+    rows = handle.rows("archives_without_preview", limit=rows_max)
     return [agent_archive_zone(definition_id, archived_at_ms) for definition_id, archived_at_ms in rows]
 
 
-def zone_stat(connection: sqlite3.Connection, zone: Zone) -> ZoneStat | None:
+def zone_stat(handle: Handle, zone: Zone) -> ZoneStat | None:
     """See `Engine.zone_stat`."""
-    row = find_zone(connection, zone)
-    return ZoneStat(zone, row.session_id, row.created_at_ms, files_of(connection, row.id)) if row else None
+    row = find_zone(handle, zone)
+    return ZoneStat(zone, row.session_id, row.created_at_ms, files_of(handle, row.key)) if row else None
 
 
-def zones_of(connection: sqlite3.Connection, definition_id: str) -> list[ZoneStat]:
+def zones_of(handle: Handle, definition_id: str) -> list[ZoneStat]:
     """See `Engine.zones_of`."""
-    rows = connection.execute(ZONES["zones_of"], {"definition_id": definition_id}).fetchall()
+    rows = handle.rows("zones_of", definition_id=definition_id)
     return [
-        ZoneStat(zone, session_id, created_at_ms, files_of(connection, zone_id))
-        for name, zone_id, session_id, created_at_ms in rows
+        ZoneStat(zone, session_id, created_at_ms, files_of(handle, key))
+        for name, key, session_id, created_at_ms in rows
         if (zone := parse_zone(name))
     ]
 
 
-def read_bytes(connection: sqlite3.Connection, zone: Zone, name: str, start_byte: int, bytes_max: int) -> bytes:
+def read_bytes(handle: Handle, zone: Zone, name: str, start_byte: int, bytes_max: int) -> bytes:
     """See `Engine.read_bytes`."""
-    row = find_zone(connection, zone)
-    return slice_of(connection, row.id, zone, name, start_byte, start_byte + bytes_max) if row else b""
+    row = find_zone(handle, zone)
+    return slice_of(handle, row.key, zone, name, start_byte, start_byte + bytes_max) if row else b""
 
 
-def read_session_bytes(
-    connection: sqlite3.Connection, session_id: str, name: str, start_byte: int, bytes_max: int
-) -> bytes:
+def read_session_bytes(handle: Handle, session_id: str, name: str, start_byte: int, bytes_max: int) -> bytes:
     """See `Engine.read_session_bytes`."""
-    row = connection.execute(ZONES["zone_by_session"], {"session_id": session_id}).fetchone()
+    row = handle.row("zone_by_session", session_id=session_id)
     if row is None:
         return b""
-    zone_id, zone = row
-    return slice_of(connection, zone_id, zone, name, start_byte, start_byte + bytes_max)
+    key, zone = row
+    return slice_of(handle, key, zone, name, start_byte, start_byte + bytes_max)
 
 
-def origins(connection: sqlite3.Connection) -> set[str]:
+def origins(handle: Handle) -> set[str]:
     """See `Engine.origins`."""
-    return {origin for (joined,) in connection.execute(ZONES["origins"]) for origin in joined.split("\n")}
+    return {origin for (joined,) in handle.rows("origins") for origin in joined.split("\n")}
 
 
-def count_sessions(connection: sqlite3.Connection) -> SessionCounts:
+def count_sessions(handle: Handle) -> SessionCounts:
     """See `Engine.status`."""
-    return SessionCounts(*connection.execute(ZONES["count_sessions"]).fetchone())
+    return SessionCounts(*handle.rows("count_sessions")[0])
 
 
 def _state(
-    connection: sqlite3.Connection, zone: Zone, row: ZoneRow, if_revision: int | None, content_bytes_max: int | None
+    handle: Handle, zone: Zone, row: ZoneRow, if_revision: int | None, content_bytes_max: int | None
 ) -> SessionState:
-    stored = last_part(connection, row.id, SNAPSHOT_FILE)
+    stored = last_part(handle, row.key, SNAPSHOT_FILE)
     if stored is None:
         return SessionState(row.session_id)
     if if_revision == stored.revision:
@@ -161,15 +152,13 @@ def _state(
     if content_bytes_max is not None and stored.size_bytes > content_bytes_max:
         left_out = stored.size_bytes
         return SessionState(row.session_id, None, stored.modified_at_ms, stored.revision, left_out_bytes=left_out)
-    content = tuple(part.data for part in read_parts(connection, row.id, zone, SNAPSHOT_FILE))
+    content = tuple(part.data for part in read_parts(handle, row.key, zone, SNAPSHOT_FILE))
     return SessionState(row.session_id, content, stored.modified_at_ms, stored.revision)
 
 
-def _tail_page(
-    connection: sqlite3.Connection, zone: Zone, row: ZoneRow, stored: FileStat, lines_max: int, bytes_max: int
-) -> Page:
+def _tail_page(handle: Handle, zone: Zone, row: ZoneRow, stored: FileStat, lines_max: int, bytes_max: int) -> Page:
     try:
-        with closing(read_parts_backwards(connection, row.id, zone, OUTPUT_FILE)) as parts:
+        with closing(read_parts_backwards(handle, row.key, zone, OUTPUT_FILE)) as parts:
             lines = page_before_end(parts, lines_max, bytes_max)
     except MiscountedError as error:
         raise damaged(zone, OUTPUT_FILE, error.start_byte) from error
@@ -191,11 +180,11 @@ def _page(lines: list[bytes], first_line: int, stored: FileStat, row: ZoneRow) -
     )
 
 
-def _agent_stat(connection: sqlite3.Connection, definition_id: str) -> AgentStat:
-    row = find_zone(connection, agent_current_zone(definition_id))
-    files = {file.name: file for file in files_of(connection, row.id)} if row else {}
+def _agent_stat(handle: Handle, definition_id: str) -> AgentStat:
+    row = find_zone(handle, agent_current_zone(definition_id))
+    files = {file.name: file for file in files_of(handle, row.key)} if row else {}
     snapshot, output = files.get(SNAPSHOT_FILE), files.get(OUTPUT_FILE)
-    (archives,) = connection.execute(ZONES["count_archives"], {"definition_id": definition_id}).fetchone()
+    ((archives,),) = handle.rows("count_archives", definition_id=definition_id)
     return AgentStat(
         definition_id=definition_id,
         session_id=row.session_id if row else None,
@@ -209,15 +198,15 @@ def _agent_stat(connection: sqlite3.Connection, definition_id: str) -> AgentStat
 
 
 def _summary(
-    connection: sqlite3.Connection,
+    handle: Handle,
     definition_id: str,
-    zone_id: int,
+    key: SessionKey,
     archived_at_ms: int,
     preview: str | None,
     node_count: int,
     session_id: str,
 ) -> ArchiveSummary:
-    files = files_of(connection, zone_id)
+    files = files_of(handle, key)
     return ArchiveSummary(
         archive_zoneid=agent_archive_zone(definition_id, archived_at_ms),
         archived_at_ms=archived_at_ms,

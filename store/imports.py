@@ -6,16 +6,16 @@ savepoint.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from store.changes import Changes
 from store.engine import CompleteSession, ImportSession, MoveSession
 from store.errors import ZoneNotFoundError
+from store.handle import Handle, SessionKey
 from store.parts import cut_lines, cut_opaque
 from store.records import ImportFile, ZoneStat
-from store.sqlite.changes import Changes
-from store.sqlite.rows import PARTS, ZONES, ZoneRow, files_of, find_zone, has_content, last_part
+from store.stored import ZoneRow, files_of, find_zone, has_content, last_part
 from store.zones import OUTPUT_FILE, Zone
 
 _Result = TypeVar("_Result")
@@ -33,8 +33,8 @@ class SourceFailedError(Exception):
 class Imports:
     """Applies the changes of the migrations over the writing handle."""
 
-    def __init__(self, connection: sqlite3.Connection, changes: Changes) -> None:
-        self._connection = connection
+    def __init__(self, handle: Handle, changes: Changes) -> None:
+        self._handle = handle
         self._changes = changes
 
     def import_session(self, change: ImportSession) -> ZoneStat:
@@ -51,54 +51,45 @@ class Imports:
 
     def _whole(self, work: Callable[[], _Result]) -> _Result:
         """Do the work or nothing of it. The session that it may have forgotten is read again either way."""
-        self._connection.execute("SAVEPOINT change")
-        try:
-            result = work()
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO change")
-                self._connection.execute("RELEASE change")
-            raise
-        self._connection.execute("RELEASE change")
-        return result
+        with self._handle.change_apart():
+            return work()
 
     def _import_session(self, change: ImportSession) -> ZoneStat:
         zone = self._free(change.zone)
         known = self._changes.insert_zone(zone, change.created_at_ms, change.origin)
         for file in change.files:
-            self._import_file(known.id, file)
-        covers_line = self._within_output(known.id, change.covers_line)
-        self._connection.execute(ZONES["set_covers_line"], {"id": known.id, "covers_line": covers_line})
-        return ZoneStat(zone, known.session_id, change.created_at_ms, files_of(self._connection, known.id))
+            self._import_file(known.key, file)
+        covers_line = self._within_output(known.key, change.covers_line)
+        self._handle.rows("set_covers_line", key=known.key, covers_line=covers_line)
+        return ZoneStat(zone, known.session_id, change.created_at_ms, files_of(self._handle, known.key))
 
-    def _import_file(self, zone_id: int, file: ImportFile) -> None:
+    def _import_file(self, key: SessionKey, file: ImportFile) -> None:
         cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
-        self._changes.put(zone_id, file.name, cut(_chunks(file)), file.modified_at_ms, 1)
+        self._changes.put(key, file.name, cut(_chunks(file)), file.modified_at_ms, 1)
 
     def _move_session(self, change: MoveSession) -> Zone:
         source = self._existing(change.source)
         zone = self._free(change.target)
-        self._changes.rename(source.id, zone)
+        self._changes.rename(source.key, zone)
         self._changes.forget(change.source)
         return zone
 
     def _complete_session(self, change: CompleteSession) -> None:
         source, target = self._existing(change.source), self._existing(change.target)
-        if source.id == target.id:
+        if source.key == target.key:
             raise ValueError(f"{change.source} cannot be completed from itself")
         for name in change.names:
-            if last_part(self._connection, target.id, name):
+            if last_part(self._handle, target.key, name):
                 raise ValueError(f"{change.target} has a file {name} already")
-            moved = {"source_id": source.id, "target_id": target.id, "name": name}
-            self._connection.execute(PARTS["move_file"], moved)
+            self._handle.rows("move_file", source_key=source.key, target_key=target.key, name=name)
         source_origin, source_covers = self._origin_of(source)
         target_origin, _ = self._origin_of(target)
         if source_covers is None:
-            source_covers = self._within_output(target.id, change.covers_line)
-        self._connection.execute(ZONES["delete_zone"], {"id": source.id})
+            source_covers = self._within_output(target.key, change.covers_line)
+        self._handle.rows("delete_zone", key=source.key)
         known_by = [origin for origin in (target_origin, source_origin) if origin is not None]
-        kept = {"id": target.id, "origin": "\n".join(known_by) or None, "covers_line": source_covers}
-        self._connection.execute(ZONES["complete_zone"], kept)
+        origin = "\n".join(known_by) or None
+        self._handle.rows("complete_zone", key=target.key, origin=origin, covers_line=source_covers)
         self._changes.forget(change.source)
         self._changes.forget(change.target)
 
@@ -106,27 +97,27 @@ class Imports:
         """Make room: an archive's next free millisecond; a current zone without a byte makes way."""
         if zone.archived_at_ms is not None:
             return self._changes.free_archive(zone.definition_id, zone.archived_at_ms)
-        row = find_zone(self._connection, zone)
+        row = find_zone(self._handle, zone)
         if row is not None:
-            if has_content(self._connection, row.id):
+            if has_content(self._handle, row.key):
                 raise ValueError(f"{zone} has content already")
-            self._connection.execute(ZONES["delete_zone"], {"id": row.id})
+            self._handle.rows("delete_zone", key=row.key)
             self._changes.forget(zone)
         return zone
 
-    def _within_output(self, zone_id: int, covers_line: int | None) -> int | None:
+    def _within_output(self, key: SessionKey, covers_line: int | None) -> int | None:
         """Return a mark that lies within the output as it is now; beyond it, one would hide lines that come later."""
-        total_lines = sum(file.total_lines for file in files_of(self._connection, zone_id))
+        total_lines = sum(file.total_lines for file in files_of(self._handle, key))
         return covers_line if covers_line is not None and 0 <= covers_line <= total_lines else None
 
     def _existing(self, zone: Zone) -> ZoneRow:
-        row = find_zone(self._connection, zone)
+        row = find_zone(self._handle, zone)
         if row is None:
             raise ZoneNotFoundError(f"there is no zone {zone}")
         return row
 
     def _origin_of(self, row: ZoneRow) -> tuple[str | None, int | None]:
-        origin, covers_line = self._connection.execute(ZONES["origin_of"], {"id": row.id}).fetchone()
+        ((origin, covers_line),) = self._handle.rows("origin_of", key=row.key)
         return origin, covers_line
 
 

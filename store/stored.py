@@ -1,22 +1,18 @@
-"""Rows of the database as objects, and the few questions that both reading and writing ask."""
+"""Rows of a database as objects, and the few questions that both reading and writing ask."""
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from store.errors import StorageDamagedError
+from store.handle import Handle, SessionKey
 from store.parts import Part
 from store.records import FileStat
-from store.sql import load
 from store.zones import OUTPUT_FILE, Zone
-
-ZONES: Final = load("sqlite_zones.sql")
-PARTS: Final = load("sqlite_parts.sql")
 
 RAW_CODEC: Final = 0
 """`file_parts.codec`: the data is stored as it is."""
@@ -26,19 +22,19 @@ RAW_CODEC: Final = 0
 class ZoneRow:
     """A session's row."""
 
-    id: int
+    key: SessionKey
     session_id: str
     created_at_ms: int
     covers_line: int | None
 
 
-def find_zone(connection: sqlite3.Connection, zone: Zone) -> ZoneRow | None:
+def find_zone(handle: Handle, zone: Zone) -> ZoneRow | None:
     """Find a session by its zone.
 
     Raises:
         StorageDamagedError: its row has no session id.
     """
-    row = connection.execute(ZONES["zone_by_name"], {"zone": zone}).fetchone()
+    row = handle.row("zone_by_name", zone=zone)
     if row is None:
         return None
     found = ZoneRow(*row)
@@ -47,31 +43,30 @@ def find_zone(connection: sqlite3.Connection, zone: Zone) -> ZoneRow | None:
     return found
 
 
-def last_part(connection: sqlite3.Connection, zone_id: int, name: str) -> FileStat | None:
+def last_part(handle: Handle, key: SessionKey, name: str) -> FileStat | None:
     """Describe a file by its last part; None where there is none.
 
     Raises:
         StorageDamagedError: its numbers cannot be true of any file.
     """
-    row = connection.execute(PARTS["last_part"], {"zone_id": zone_id, "name": name}).fetchone()
-    return _described(connection, zone_id, row) if row else None
+    row = handle.row("last_part", key=key, name=name)
+    return _described(handle, key, row) if row else None
 
 
-def files_of(connection: sqlite3.Connection, zone_id: int) -> tuple[FileStat, ...]:
+def files_of(handle: Handle, key: SessionKey) -> tuple[FileStat, ...]:
     """Describe a session's files, by name. Raises as `last_part` does."""
-    rows = connection.execute(PARTS["files_of"], {"zone_id": zone_id}).fetchall()
-    return tuple([_described(connection, zone_id, row) for row in rows])
+    rows = handle.rows("files_of", key=key)
+    return tuple([_described(handle, key, row) for row in rows])
 
 
-def has_content(connection: sqlite3.Connection, zone_id: int) -> bool:
+def has_content(handle: Handle, key: SessionKey) -> bool:
     """Tell whether a file of a session has a byte, whatever else is wrong with it."""
-    (found,) = connection.execute(PARTS["has_content"], {"zone_id": zone_id}).fetchone()
-    return bool(found)
+    return bool(handle.row("has_content", key=key))
 
 
 def read_parts(
-    connection: sqlite3.Connection,
-    zone_id: int,
+    handle: Handle,
+    key: SessionKey,
     zone: str,
     name: str,
     start_byte: int = 0,
@@ -87,9 +82,8 @@ def read_parts(
     Raises:
         StorageDamagedError: a part fails its checksum or is missing.
     """
-    wanted = {"zone_id": zone_id, "name": name, "start_byte": start_byte}
     earlier: Part | None = None
-    with closing(connection.execute(PARTS["parts_from"], wanted)) as rows:
+    with closing(handle.each("parts_from", key=key, name=name, start_byte=start_byte)) as rows:
         for row in rows:
             part = _sound(row, zone, name)
             if earlier is None:
@@ -101,12 +95,10 @@ def read_parts(
             earlier = part
 
 
-def read_parts_backwards(
-    connection: sqlite3.Connection, zone_id: int, zone: str, name: str
-) -> Generator[Part, None, None]:
+def read_parts_backwards(handle: Handle, key: SessionKey, zone: str, name: str) -> Generator[Part, None, None]:
     """Read the parts of the output from its end. Raises as `read_parts` does."""
     later: Part | None = None
-    with closing(connection.execute(PARTS["parts_backwards"], {"zone_id": zone_id})) as rows:
+    with closing(handle.each("parts_backwards", key=key)) as rows:
         for row in rows:
             part = _sound(row, zone, name)
             if later is not None and (part.end_byte, part.end_line) != (later.start_byte, later.first_line):
@@ -117,13 +109,11 @@ def read_parts_backwards(
         raise damaged(zone, name, 0)
 
 
-def slice_of(
-    connection: sqlite3.Connection, zone_id: int, zone: str, name: str, start_byte: int, end_byte: int
-) -> bytes:
+def slice_of(handle: Handle, key: SessionKey, zone: str, name: str, start_byte: int, end_byte: int) -> bytes:
     """Read the bytes of a file from `start_byte` up to `end_byte`, or to its end. Raises as `read_parts` does."""
     pieces: list[bytes] = []
     position = start_byte
-    for part in read_parts(connection, zone_id, zone, name, start_byte):
+    for part in read_parts(handle, key, zone, name, start_byte):
         pieces.append(part.data[position - part.start_byte : end_byte - part.start_byte])
         position = part.end_byte
         if position >= end_byte:
@@ -136,7 +126,7 @@ def damaged(zone: str, name: str, byte: int) -> StorageDamagedError:
     return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
 
 
-def _described(connection: sqlite3.Connection, zone_id: int, row: tuple[Any, ...]) -> FileStat:
+def _described(handle: Handle, key: SessionKey, row: Sequence[Any]) -> FileStat:
     """Check what no checksum covers, as far as that can be told from the row alone, and describe the file by it."""
     name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision = row
     if (
@@ -148,11 +138,11 @@ def _described(connection: sqlite3.Connection, zone_id: int, row: tuple[Any, ...
         and (name == OUTPUT_FILE or first_line == line_count == 0)
     ):
         return FileStat(name, start_byte + size_bytes, first_line + line_count, modified_at_ms, revision)
-    (zone,) = connection.execute(ZONES["zone_by_id"], {"id": zone_id}).fetchone()
-    raise damaged(zone, name, start_byte if isinstance(start_byte, int) else 0)
+    found = handle.row("zone_by_key", key=key)
+    raise damaged(found[0] if found else "", name, start_byte if isinstance(start_byte, int) else 0)
 
 
-def _sound(row: tuple[object, ...], zone: str, name: str) -> Part:
+def _sound(row: Sequence[object], zone: str, name: str) -> Part:
     match row:
         case (
             int() as start_byte,

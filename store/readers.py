@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from store.errors import StorageDamagedError
-from store.sqlite.failures import translated
-from store.sqlite.handles import open_reading
+from store.handle import Handle
 from store.trace import TRACE
 
 _READERS: Final = 4
@@ -30,19 +28,26 @@ class Readers:
         found_damage: a question has met damage since this was last set to False.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Say where the store is. Each thread opens its handle with its first question."""
-        self._path = path
-        self._threads = ThreadPoolExecutor(_READERS, "sqlite-reader")
+    def __init__(
+        self,
+        name: str,
+        open_reading: Callable[[], Handle],
+        translated: Callable[[str], AbstractContextManager[None]],
+        threads: int = _READERS,
+    ) -> None:
+        """Say how a handle is opened, and how its errors are told. Each thread opens its own with its first question."""
+        self._open_reading = open_reading
+        self._translated = translated
+        self._threads = ThreadPoolExecutor(threads, name)
         self._own = threading.local()
         self._began: dict[int, float] = {}
-        self.handles: set[sqlite3.Connection] = set()
+        self.handles: set[Handle] = set()
         self.found_damage = False
 
     async def ask(
         self,
         place: str,
-        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        question: Callable[Concatenate[Handle, _Arguments], _Answer],
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> _Answer:
@@ -55,7 +60,7 @@ class Readers:
             thread = threading.get_ident()
             began = self._began[thread] = perf_counter()
             try:
-                with translated(place):
+                with self._translated(place):
                     return self._transaction(question, *arguments, **named)
             finally:
                 del self._began[thread]
@@ -79,30 +84,28 @@ class Readers:
 
     def _transaction(
         self,
-        question: Callable[Concatenate[sqlite3.Connection, _Arguments], _Answer],
+        question: Callable[Concatenate[Handle, _Arguments], _Answer],
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> _Answer:
-        connection = self._handle()
+        handle = self._handle()
         try:
-            connection.execute("BEGIN")
-            answer = question(connection, *arguments, **named)
-            connection.execute("COMMIT")
+            with handle.read_transaction():
+                return question(handle, *arguments, **named)
         except BaseException as error:
             self.found_damage = self.found_damage or isinstance(error, StorageDamagedError)
             # A statement that an error left running would answer the next question from the past.
-            self._drop_handle(connection)
+            self._drop_handle(handle)
             raise
-        return answer
 
-    def _handle(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._own, "handle", None)
-        if connection is None:
-            connection = self._own.handle = open_reading(self._path)
-            self.handles.add(connection)
-        return connection
+    def _handle(self) -> Handle:
+        handle: Handle | None = getattr(self._own, "handle", None)
+        if handle is None:
+            handle = self._own.handle = self._open_reading()
+            self.handles.add(handle)
+        return handle
 
-    def _drop_handle(self, connection: sqlite3.Connection) -> None:
+    def _drop_handle(self, handle: Handle) -> None:
         self._own.handle = None
-        self.handles.discard(connection)
-        connection.close()
+        self.handles.discard(handle)
+        handle.close()

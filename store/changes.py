@@ -5,7 +5,6 @@ A change looks before it stores: what is refused has changed nothing, so the oth
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 import zlib
 from collections import OrderedDict
@@ -17,11 +16,12 @@ from typing import Final
 from store import limits
 from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageDamagedError
+from store.handle import Handle, PartRow, SessionKey
+from store.kept import KeptSnapshots
 from store.lines import shift_of_duplicate
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
-from store.sqlite.kept import KeptSnapshots
-from store.sqlite.rows import PARTS, RAW_CODEC, ZONES, damaged, find_zone, has_content, last_part, read_parts, slice_of
+from store.stored import RAW_CODEC, damaged, find_zone, has_content, last_part, read_parts, slice_of
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
@@ -29,9 +29,8 @@ _TAIL_PARTS_MAX: Final = 64
 """Open parts are at most this many: they are merged once they fill `PART_BYTES`, and all but the last are larger than
 `TAIL_PART_BYTES_MAX` with the append that followed."""
 
-_PUT_PART: Final = PARTS["put_part"]
-_GROW_PART: Final = PARTS["grow_part"]
-_Row = tuple[int, str, int, int, int, int, int, int, int, bytes]
+_PUT_BYTES: Final = 4 * limits.MIB
+"""Parts stored at once: an import of any size passes through."""
 
 _UNSOUND: Final = -1
 """A checksum that no part has."""
@@ -41,7 +40,7 @@ _UNSOUND: Final = -1
 class Known:
     """What the writing side remembers of a current session between appends."""
 
-    id: int
+    key: SessionKey
     session_id: str
     tail: Tail | None = None
 
@@ -54,12 +53,12 @@ class Changes:
         parts_merged: small parts that were taken up into larger ones so far.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
         self._known: OrderedDict[Zone, Known] = OrderedDict()
-        self._kept = KeptSnapshots(connection)
-        self._pending: dict[tuple[int, int], _Row] = {}
-        self._grown: dict[tuple[int, int], _Row] = {}
+        self._kept = KeptSnapshots(handle)
+        self._pending: dict[tuple[SessionKey, int], PartRow] = {}
+        self._grown: dict[tuple[SessionKey, int], PartRow] = {}
         self.written_bytes = 0
         self.parts_merged = 0
 
@@ -71,7 +70,7 @@ class Changes:
             self._grown.clear()
             self._kept.clear()
         elif known := self._known.pop(zone, None):
-            self._kept.forget(known.id)
+            self._kept.forget(known.key)
 
     def distrust(self) -> None:
         """Compare the next snapshots with what is stored: some of that has turned out to be damaged."""
@@ -80,28 +79,29 @@ class Changes:
     def write_state(self, change: WriteState) -> Written:
         """See `WriteState`."""
         known = self._current(change.zone, change.session_id)
-        stored = last_part(self._connection, known.id, SNAPSHOT_FILE) if known else None
+        stored = last_part(self._handle, known.key, SNAPSHOT_FILE) if known else None
         revision = stored.revision if stored else 0
         if change.expect_revision is not None and change.expect_revision != revision:
             raise RevisionMismatchError(change.expect_revision, revision)
         if known is None:
             known = self._begin_session(change.zone, change.now_ms)
-        kept = self._kept.of(known.id)
+        kept = self._kept.of(known.key, revision)
         parts = cut_again(change.content, kept or ())
         if kept is None:
-            changed = differing(self._stored_parts(known.id), parts)
+            changed = differing(self._stored_parts(known.key), parts)
         else:
             changed = [part for number, part in enumerate(parts) if number >= len(kept) or part is not kept[number]]
         cut_off = stored is not None and stored.size_bytes > len(change.content)
-        self._execute("set_covers_line", id=known.id, covers_line=change.covers_line)
-        self._kept.keep(known.id, parts)
+        self._handle.rows("set_covers_line", key=known.key, covers_line=change.covers_line)
         if stored is not None and not changed and not cut_off:
+            self._kept.keep(known.key, parts, revision)
             return Written(len(change.content), stored.modified_at_ms, revision, known.session_id)
         if not changed or changed[-1] is not parts[-1]:
             changed.append(parts[-1])  # the last part tells the file's revision and time
         if cut_off:
-            self.delete_from(known.id, SNAPSHOT_FILE, parts[-1].start_byte + 1)
-        self.put(known.id, SNAPSHOT_FILE, changed, change.now_ms, revision + 1)
+            self.delete_from(known.key, SNAPSHOT_FILE, parts[-1].start_byte + 1)
+        self.put(known.key, SNAPSHOT_FILE, changed, change.now_ms, revision + 1)
+        self._kept.keep(known.key, parts, revision + 1)
         return Written(len(change.content), change.now_ms, revision + 1, known.session_id)
 
     def append_output(self, change: AppendOutput) -> Appended:
@@ -116,7 +116,7 @@ class Changes:
             return Appended(len(change.text), offset, size, lines, known.session_id, duplicate=True)
         if known is None:
             known = self._begin_session(change.zone, change.now_ms)
-        tail = known.tail = self._grow(known.id, change, tail) or self._store_lines(known, change, tail)
+        tail = known.tail = self._grow(known.key, change, tail) or self._store_lines(known, change, tail)
         size, lines, sent = tail.size_bytes, tail.total_lines, len(change.text)
         return Appended(sent, size - sent, size, lines, known.session_id, duplicate=False)
 
@@ -125,97 +125,75 @@ class Changes:
         known = self._current(change.zone)
         agent = {"definition_id": change.zone.definition_id}
         if change.session_id is not None and (known is None or known.session_id != change.session_id):
-            row = self._connection.execute(
-                ZONES["archive_by_session"], agent | {"session_id": change.session_id}
-            ).fetchone()
+            row = self._handle.row("archive_by_session", **agent, session_id=change.session_id)
             if row is None:
                 raise _stale()
             return Archived(agent_archive_zone(change.zone.definition_id, row[1]), row[1], change.session_id)
-        if known is None or not has_content(self._connection, known.id):
+        if known is None or not has_content(self._handle, known.key):
             return Archived(None, None, None)
-        (newest,) = self._connection.execute(ZONES["newest_archive"], agent).fetchone()
+        ((newest,),) = self._handle.rows("newest_archive", **agent)
         at_ms = change.now_ms if newest is None else max(change.now_ms, newest + 1)
         archive = self.free_archive(change.zone.definition_id, at_ms)
-        self.rename(known.id, archive)
+        self.rename(known.key, archive)
         self.forget(change.zone)
         return Archived(archive, archive.archived_at_ms, known.session_id)
 
     def keep_preview(self, change: KeepPreview) -> None:
         """See `KeepPreview`."""
-        self._execute("keep_preview", zone=change.zone, preview=change.preview, node_count=change.node_count)
+        self._handle.rows("keep_preview", zone=change.zone, preview=change.preview, node_count=change.node_count)
 
     def insert_zone(
         self, zone: Zone, created_at_ms: int, origin: str | None = None, covers_line: int | None = None
     ) -> Known:
         """Make a session, with an id of its own."""
         session_id = str(uuid.uuid4())
-        zone_id = self._execute(
-            "insert_zone",
-            zone=zone,
-            definition_id=zone.definition_id,
-            archived_at_ms=zone.archived_at_ms,
-            session_id=session_id,
-            created_at_ms=created_at_ms,
-            covers_line=covers_line,
-            origin=origin,
-        )
-        return Known(zone_id, session_id)
+        key = self._handle.insert_zone(zone, session_id, created_at_ms, covers_line, origin)
+        return Known(key, session_id)
 
-    def rename(self, zone_id: int, zone: Zone) -> None:
+    def rename(self, key: SessionKey, zone: Zone) -> None:
         """Give a session another zone's name: one row, whatever its size."""
-        self._execute(
-            "rename_zone",
-            id=zone_id,
-            zone=zone,
-            definition_id=zone.definition_id,
-            archived_at_ms=zone.archived_at_ms,
-        )
+        self._handle.rename_zone(key, zone)
 
     def free_archive(self, definition_id: str, wanted_ms: int) -> Zone:
         """Name the archive of that time, or of the next free millisecond. Before it only where time itself ends."""
         at_ms, step = min(wanted_ms, limits.TIME_MS_MAX), 1
-        while find_zone(self._connection, zone := agent_archive_zone(definition_id, at_ms)):
+        while find_zone(self._handle, zone := agent_archive_zone(definition_id, at_ms)):
             if at_ms == limits.TIME_MS_MAX:
                 step = -1
             at_ms += step
         return zone
 
-    def put(self, zone_id: int, name: str, parts: Iterable[Part], modified_at_ms: int, revision: int) -> int:
+    def put(self, key: SessionKey, name: str, parts: Iterable[Part], modified_at_ms: int, revision: int) -> int:
         """Store parts, new or in place of others; returns how many bytes they hold."""
         size_bytes = 0
-        for part in parts:
-            size_bytes += len(part.data)
-            self._connection.execute(_PUT_PART, _row(zone_id, name, part, modified_at_ms, revision))
+        rows = (_row(key, name, part, modified_at_ms, revision) for part in parts)
+        for some in _slices(rows):
+            size_bytes += sum(len(row[-1]) for row in some)
+            self._handle.put_parts(some)
         self.written_bytes += size_bytes
         return size_bytes
 
     def flush(self) -> None:
         """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
         if self._grown:
-            rows = list(self._grown.values())
-            if self._connection.executemany(_GROW_PART, rows).rowcount != len(rows):
-                self._connection.executemany(_PUT_PART, rows)  # somebody else has taken some away
-            self.written_bytes += sum(len(row[-1]) for row in rows)
+            self._handle.grow_parts(list(self._grown.values()))
+            self.written_bytes += sum(len(row[-1]) for row in self._grown.values())
             self._grown.clear()
         if self._pending:
-            self._connection.executemany(_PUT_PART, self._pending.values())
+            self._handle.put_parts(list(self._pending.values()))
             self.written_bytes += sum(len(row[-1]) for row in self._pending.values())
             self._pending.clear()
 
-    def delete_from(self, zone_id: int, name: str, start_byte: int) -> None:
+    def delete_from(self, key: SessionKey, name: str, start_byte: int) -> None:
         """Delete the parts of a file that begin at a byte or beyond."""
         self.flush()
-        wanted = {"zone_id": zone_id, "name": name, "start_byte": start_byte}
-        self._connection.execute(PARTS["delete_parts_from"], wanted)
-
-    def _execute(self, statement: str, **values: object) -> int:
-        return self._connection.execute(ZONES[statement], values).lastrowid or 0
+        self._handle.rows("delete_parts_from", key=key, name=name, start_byte=start_byte)
 
     def _current(self, zone: Zone, session_id: str | None = None) -> Known | None:
         """Find the current session, and check that it is the one the caller means."""
         known = self._known.get(zone)
-        if known is None and (row := find_zone(self._connection, zone)):
-            known = self._remember(zone, Known(row.id, row.session_id))
+        if known is None and (row := find_zone(self._handle, zone)):
+            known = self._remember(zone, Known(row.key, row.session_id))
         if session_id is not None and (known is None or known.session_id != session_id):
             raise _stale()
         return known
@@ -234,12 +212,13 @@ class Changes:
         if known.tail is not None:
             return known.tail
         self.flush()
-        wanted = {"zone_id": known.id, "limit": _TAIL_PARTS_MAX, "small_bytes": limits.TAIL_PART_BYTES_MAX}
-        rows = self._connection.execute(PARTS["tail_parts"], wanted).fetchall()
+        rows = self._handle.rows("tail_parts", key=known.key, limit=_TAIL_PARTS_MAX)
         if not rows:
             return Tail()
         start_byte, first_line, size_bytes, line_count, revision = rows[0]
-        crc32, codec, data = self._connection.execute(PARTS["end_of_output"], wanted).fetchone()
+        ((crc32, codec, data),) = self._handle.rows(
+            "end_of_output", key=known.key, small_bytes=limits.TAIL_PART_BYTES_MAX
+        )
         ends_line = not data or data[-1:] == b"\n"
         is_whole = codec == RAW_CODEC and isinstance(data, bytes) and len(data) == size_bytes
         is_whole = is_whole and size_bytes <= limits.TAIL_PART_BYTES_MAX and zlib.crc32(data) == crc32
@@ -254,45 +233,45 @@ class Changes:
         )
         return known.tail
 
-    def _grow(self, zone_id: int, change: AppendOutput, tail: Tail) -> Tail | None:
+    def _grow(self, key: SessionKey, change: AppendOutput, tail: Tail) -> Tail | None:
         """Append within the last part where that will do."""
         grown = tail.grown(change.text)
         if grown is not None and grown.last is not None:
-            key = zone_id, grown.last.start_byte
-            rows = self._pending if key in self._pending else self._grown
-            rows[key] = _row(zone_id, OUTPUT_FILE, grown.last, change.now_ms, grown.revision)
+            place = key, grown.last.start_byte
+            rows = self._pending if place in self._pending else self._grown
+            rows[place] = _row(key, OUTPUT_FILE, grown.last, change.now_ms, grown.revision)
         return grown
 
-    def _put_later(self, zone_id: int, part: Part, modified_at_ms: int, revision: int) -> None:
+    def _put_later(self, key: SessionKey, part: Part, modified_at_ms: int, revision: int) -> None:
         """Leave a part of the output for `flush`: appends of one batch to one session then store its last part once."""
-        self._pending[zone_id, part.start_byte] = _row(zone_id, OUTPUT_FILE, part, modified_at_ms, revision)
+        self._pending[key, part.start_byte] = _row(key, OUTPUT_FILE, part, modified_at_ms, revision)
 
     def _store_lines(self, known: Known, change: AppendOutput, tail: Tail) -> Tail:
         """Append where the last part is full, unterminated or not at hand, or where parts are to be merged."""
         added = change.text if tail.ends_line else b"\n" + change.text
         start = tail.rewrite_from(len(added))
         try:
-            taken_up = self._bytes_from(known.id, change.zone, start, tail)
+            taken_up = self._bytes_from(known.key, change.zone, start, tail)
         except StorageDamagedError:
             # What is damaged stays as it is, for a backup to mend; what is new goes behind it.
             tail = tail._replace(open_parts=(), last=None)
             start, taken_up = tail.rewrite_from(len(added)), b""
         parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         if start.start_byte + start.size_bytes < tail.size_bytes:
-            self.delete_from(known.id, OUTPUT_FILE, start.start_byte + 1)
+            self.delete_from(known.key, OUTPUT_FILE, start.start_byte + 1)
             self.parts_merged += len(tail.open_parts)
         for part in parts:
-            self._put_later(known.id, part, change.now_ms, tail.revision + 1)
+            self._put_later(known.key, part, change.now_ms, tail.revision + 1)
         return tail.after(start, parts, tail.revision + 1)
 
-    def _bytes_from(self, zone_id: int, zone: Zone, start: OpenPart, tail: Tail) -> bytes:
+    def _bytes_from(self, key: SessionKey, zone: Zone, start: OpenPart, tail: Tail) -> bytes:
         """Read the end of the output that is to be stored anew with what is added."""
         if start.start_byte == tail.size_bytes:
             return b""
         if tail.last is not None and start.start_byte == tail.last.start_byte:
             return tail.last.data
         self.flush()
-        stored = read_parts(self._connection, zone_id, zone, OUTPUT_FILE, start.start_byte)
+        stored = read_parts(self._handle, key, zone, OUTPUT_FILE, start.start_byte)
         data = b"".join(part.data for part in stored)
         if start.start_byte + len(data) != tail.size_bytes:
             raise damaged(zone, OUTPUT_FILE, start.start_byte + len(data))
@@ -309,23 +288,36 @@ class Changes:
         self.flush()
         before = min(offset, 1)
         end = offset + len(sent) + 1
-        stored = slice_of(self._connection, known.id, change.zone, OUTPUT_FILE, offset - before, end)
+        stored = slice_of(self._handle, known.key, change.zone, OUTPUT_FILE, offset - before, end)
         shift = shift_of_duplicate(sent, stored, before)
         return None if shift is None else offset + shift
 
-    def _stored_parts(self, zone_id: int) -> Iterator[Part]:
+    def _stored_parts(self, key: SessionKey) -> Iterator[Part]:
         """Read the snapshot as it is stored, sound or not: what is not sound is told by a checksum that fits no part."""
-        wanted = {"zone_id": zone_id, "name": SNAPSHOT_FILE, "start_byte": 0}
-        with closing(self._connection.execute(PARTS["parts_from"], wanted)) as rows:
+        with closing(self._handle.each("parts_from", key=key, name=SNAPSHOT_FILE, start_byte=0)) as rows:
             for start_byte, _, size_bytes, _, crc32, codec, data in rows:
                 sound = codec == RAW_CODEC and size_bytes == len(data)
                 yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
 
 
-def _row(zone_id: int, name: str, part: Part, modified_at_ms: int, revision: int) -> _Row:
+def _row(key: SessionKey, name: str, part: Part, modified_at_ms: int, revision: int) -> PartRow:
     start_byte, first_line, line_count, crc32, data = part
-    return (zone_id, name, start_byte, first_line, len(data), line_count, modified_at_ms, revision, crc32, data)
+    return (key, name, start_byte, first_line, len(data), line_count, modified_at_ms, revision, crc32, data)
 
 
 def _stale() -> StaleSessionError:
     return StaleSessionError("session_id is not that of the agent's current session; nothing was written")
+
+
+def _slices(rows: Iterable[PartRow]) -> Iterator[list[PartRow]]:
+    """Gather rows as they come, up to `_PUT_BYTES`."""
+    gathered: list[PartRow] = []
+    size_bytes = 0
+    for row in rows:
+        gathered.append(row)
+        size_bytes += len(row[-1])
+        if size_bytes >= _PUT_BYTES:
+            yield gathered
+            gathered, size_bytes = [], 0
+    if gathered:
+        yield gathered
