@@ -22,7 +22,7 @@ from store.lines import shift_of_duplicate
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
 from store.stored import RAW_CODEC, damaged, find_zone, has_content, last_part, read_parts, slice_of
-from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
+from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
 _TAIL_PARTS_MAX: Final = 64
@@ -43,6 +43,17 @@ class Known:
     key: SessionKey
     session_id: str
     tail: Tail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A current session as it is stored now: whose it is, its id, and how far its output has come."""
+
+    definition_id: str
+    key: SessionKey
+    session_id: str
+    output_bytes: int
+    output_revision: int
 
 
 class Changes:
@@ -71,6 +82,26 @@ class Changes:
             self._kept.clear()
         elif known := self._known.pop(zone, None):
             self._kept.forget(known.key)
+
+    def confirm(self, definition_ids: Iterable[str], stored: Iterable[Current]) -> None:
+        """Forget of these agents whatever is not as it is stored now, and remember which sessions they have.
+
+        For a store that others change as well: at the beginning of a batch, once nobody else can change these sessions.
+        """
+        current = {each.definition_id: each for each in stored}
+        for definition_id in definition_ids:
+            zone, found = agent_current_zone(definition_id), current.get(definition_id)
+            known = self._known.get(zone)
+            if found is None or (known is not None and known.session_id != found.session_id):
+                self.forget(zone)
+                known = None
+            if found is None:
+                continue
+            if known is None:
+                known = self._remember(zone, Known(found.key, found.session_id))
+            tail = known.tail
+            if tail is not None and (tail.size_bytes, tail.revision) != (found.output_bytes, found.output_revision):
+                known.tail = None
 
     def distrust(self) -> None:
         """Compare the next snapshots with what is stored: some of that has turned out to be damaged."""

@@ -11,10 +11,12 @@ from hypothesis import settings
 
 from store.engine import Engine
 from store.limits import Limits
+from store.postgres import open_postgres
 from store.preview_worker import PreviewWorker
 from store.sessions import Sessions
 from store.sqlite import open_sqlite
 from store.writer import Writer
+from tests.postgres.server import DATABASES
 
 # How long an example takes says more of the machine than of the rule; pytest's timeout bounds the whole.
 settings.register_profile("zonekeeper", deadline=None)
@@ -43,12 +45,22 @@ class EngineKind:
     open: Callable[[Path], Awaitable[Engine]]
     """Opens what is stored in a directory, or begins anew there."""
 
+    forget: Callable[[Path], None]
+    """Is told that nobody opens this directory any more."""
+
 
 async def _open_sqlite(directory: Path) -> Engine:
     return await open_sqlite(directory / "zones.db")
 
 
-ENGINE_KINDS = (EngineKind("sqlite", _open_sqlite),)
+async def _open_postgres(directory: Path) -> Engine:
+    return await open_postgres(await DATABASES.url_of(directory))
+
+
+ENGINE_KINDS = (
+    EngineKind("sqlite", _open_sqlite, lambda _: None),
+    EngineKind("postgresql", _open_postgres, DATABASES.release),
+)
 
 
 class OpenStore:
@@ -117,6 +129,7 @@ async def open_store(engine_kind: EngineKind, tmp_path: Path, clock: Clock) -> A
     yield open_one
     for store in opened:
         await store.close()
+    engine_kind.forget(tmp_path)
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Close it."""
         self.runner.run(self.store.close())
         self.runner.close()
+        self.kind.forget(Path(self.directory.name))
         self.directory.cleanup()
 
     def session_id(self, agent: str, which: str) -> str | None:

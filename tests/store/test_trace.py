@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from pathlib import Path
 from time import perf_counter
@@ -11,6 +10,7 @@ from time import perf_counter
 import pytest
 
 from store.errors import StorageFullError, StorageUnavailableError
+from store.handle import Handle
 from store.limits import BATCH_CHANGES_MAX, Limits
 from store.previews import NO_PREVIEW, Preview
 from store.sessions import Sessions
@@ -141,7 +141,7 @@ async def test_who_waits_for_a_reader_s_thread_is_told_from_who_reads_long(sqlit
     """All threads are held; what comes behind them waits, and what holds them reads."""
     release = threading.Event()
 
-    def hold(_connection: sqlite3.Connection) -> None:
+    def hold(_handle: Handle) -> None:
         assert release.wait(30)
 
     holding = Trace("holding")

@@ -1,0 +1,179 @@
+"""One batch as one transaction, among other daemons: locked in one order, tried again where two met, and never in doubt.
+
+    begin → lock the agents → look at their sessions → the changes → store the batch's id and commit
+
+Whatever this process remembers of a session is compared with what was looked at, under the lock, before a change uses it. A
+commit whose answer is lost may have taken effect or not: then the batch's id is stored on a new connection. That waits for a
+transaction which still holds the id, and fails where it has been stored; where it succeeds the lost commit can never take
+effect any more, since the id is taken.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Final
+
+import asyncpg
+import structlog
+
+from store.changes import Changes, Current
+from store.engine import Change, CompleteSession, MoveSession, Outcome
+from store.errors import StorageUnavailableError
+from store.postgres.failures import CONNECTION_ERRORS, is_lost, is_retried
+from store.postgres.handle import Key, PostgresHandle
+from store.verbs import Verbs
+
+_log = structlog.get_logger()
+
+_TRIES_MAX: Final = 8
+"""Of a batch that met others, or lost its connection before the commit."""
+
+_PAUSE_SECONDS: Final = 0.01
+"""Before the second try, times a number between nought and one; twice as long before each further one."""
+
+_ASK_SECONDS_MAX: Final = 30.0
+"""How long is asked what became of a commit whose answer was lost. A server that restarts is back by then."""
+
+_ASK_PAUSE_SECONDS: Final = 0.1
+_AGENTS_HEARD_OF_MAX: Final = 100_000
+
+_Failures = (asyncpg.PostgresError, *CONNECTION_ERRORS)
+
+
+class CommitLostError(Exception):
+    """The answer to a commit was lost."""
+
+
+class Batches:
+    """Applies batches over the writing connection, and opens that anew where it was lost.
+
+    Attributes:
+        changes: what is remembered of sessions between batches.
+        sync_seconds: how long the last commit took.
+        applied: batches so far.
+    """
+
+    def __init__(self, open_handle: Callable[[], PostgresHandle]) -> None:
+        """Say how a connection is opened; the first batch does."""
+        self._open = open_handle
+        self._handle: PostgresHandle | None = None
+        self._verbs: Verbs
+        self._heard_of: set[str] = set()
+        self.changes: Changes
+        self.sync_seconds = 0.0
+        self.applied = 0
+
+    def handle(self) -> PostgresHandle:
+        """Return the writing connection, open."""
+        if self._handle is not None and self._handle.connection.is_closed():
+            self.drop()
+        if self._handle is None:
+            self._handle = self._open()
+            self.changes = Changes(self._handle)
+            self._verbs = Verbs(
+                self._handle, self.changes, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+            )
+        return self._handle
+
+    def drop(self) -> None:
+        """Close the connection and forget what was known through it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        """See `Engine.apply`; raises asyncpg's errors, and the store's where nothing can be said in time."""
+        agents = sorted({agent for change in batch for agent in _agents_of(change)})
+        batch_id = uuid.uuid4()
+        for tries in range(1, _TRIES_MAX + 1):
+            try:
+                return self._transaction(batch, agents, batch_id)
+            except CommitLostError as error:
+                if (outcomes := self._asked_again(batch_id)) is not None:
+                    return outcomes
+                failure: BaseException = error
+                batch_id = uuid.uuid4()
+            except _Failures as error:
+                if tries == _TRIES_MAX or not (is_retried(error) or is_lost(error)):
+                    raise
+                failure = error
+            _log.info("batch_tried_again", tries=tries, reason=type(failure).__name__)
+            time.sleep(random.random() * _PAUSE_SECONDS * 2**tries)  # noqa: S311 - so that two do not meet again
+        raise StorageUnavailableError("the connection to the database was lost again and again; nothing was stored")
+
+    def _transaction(self, batch: Sequence[Change], agents: list[str], batch_id: uuid.UUID) -> list[Outcome]:
+        handle = self.handle()
+        self._introduce(handle, agents)
+        try:
+            handle.script("BEGIN")
+            handle.rows("lock_agents", definition_ids=agents)
+            self.changes.confirm(agents, [_current(*row) for row in handle.rows("look", definition_ids=agents)])
+            outcomes = [self._verbs.outcome(change) for change in batch]
+            self.changes.flush()
+            self._outcomes = outcomes
+            self._commit(handle, batch_id)
+        except BaseException as error:
+            self.changes.forget()
+            if isinstance(error, CommitLostError) or handle.connection.is_closed() or is_lost(error):
+                self.drop()
+            elif handle.connection.is_in_transaction():
+                handle.script("ROLLBACK")
+            raise
+        self.applied += 1
+        return outcomes
+
+    def _commit(self, handle: PostgresHandle, batch_id: uuid.UUID) -> None:
+        """Store the batch's id and commit, in one message; the id is ours, so it may stand in the text."""
+        began = perf_counter()
+        try:
+            handle.script(f"INSERT INTO zonekeeper.batches (id) VALUES ('{batch_id}'); COMMIT")
+        except _Failures as error:
+            if not is_lost(error):
+                raise
+            raise CommitLostError from error
+        finally:
+            self.sync_seconds = perf_counter() - began
+
+    def _asked_again(self, batch_id: uuid.UUID) -> list[Outcome] | None:
+        """Find out what became of a commit, on a new connection: its outcomes, or None where it will never take effect.
+
+        Raises:
+            StorageUnavailableError: the database cannot be reached for so long that nobody can say.
+        """
+        until = perf_counter() + _ASK_SECONDS_MAX
+        while True:
+            try:
+                is_ours = bool(self.handle().rows("claim_batch", id=batch_id))
+            except _Failures as error:
+                self.drop()
+                if perf_counter() > until or not is_lost(error):
+                    raise StorageUnavailableError(
+                        "the connection to the database was lost while it stored this, and it cannot be asked whether it did"
+                    ) from error
+                time.sleep(_ASK_PAUSE_SECONDS)
+            else:
+                _log.info("commit_answer_lost", took_effect=not is_ours)
+                return None if is_ours else self._outcomes
+
+    def _introduce(self, handle: PostgresHandle, agents: list[str]) -> None:
+        """Make the rows by which agents are locked, where we have not heard of them yet."""
+        unheard = [agent for agent in agents if agent not in self._heard_of]
+        if unheard:
+            handle.rows("add_agents", definition_ids=unheard)
+            if len(self._heard_of) > _AGENTS_HEARD_OF_MAX:
+                self._heard_of.clear()
+            self._heard_of.update(unheard)
+
+
+def _agents_of(change: Change) -> tuple[str, ...]:
+    if isinstance(change, MoveSession | CompleteSession):
+        return change.source.definition_id, change.target.definition_id
+    return (change.zone.definition_id,)
+
+
+def _current(definition_id: str, home: str, session_id: str, size_bytes: int | None, revision: int | None) -> Current:
+    return Current(definition_id, Key(home, session_id), session_id, size_bytes or 0, revision or 0)

@@ -1,0 +1,138 @@
+"""`Engine` over PostgreSQL: which thread does what.
+
+All writing of a daemon happens on one thread with one connection, a batch at a time; other daemons do the same beside it.
+Reading happens on a few threads with a connection each. The event loop never waits for the server, nor for one large answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from store.engine import Change, Outcome
+from store.postgres.batches import Batches
+from store.postgres.connections import Address
+from store.postgres.failures import translated
+from store.postgres.handle import LoopFactory, PostgresHandle
+from store.postgres.schema import SCHEMA_VERSION, upgrade
+from store.readers import Readers
+from store.reading import ReadingEngine
+from store.thread import WriterThread
+from store.verbs import place_of
+
+_READERS: Final = 4
+_CLEAN_AFTER_BATCHES: Final = 1_000
+"""Ids of batches are deleted when so many were added, and as many at a time."""
+
+
+async def open_postgres(url: str, new_loop: LoopFactory = asyncio.new_event_loop) -> PostgresEngine:
+    """Open the store, make its schema where there is none, and bring its stored form up to date.
+
+    Args:
+        url: of the database, as libpq has it, and `statement_cache_size`.
+        new_loop: makes the loop of each connection.
+
+    Raises:
+        ValueError: the URL is none.
+        StoreRefusedError: foreign, or written by a newer program; the database is as it was.
+        StorageUnavailableError, StorageFullError: the database cannot be used at the moment.
+    """
+    engine = PostgresEngine(Address.parse(url), new_loop)
+    try:
+        await engine.open()
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
+
+
+class PostgresEngine(ReadingEngine):
+    """Keeps sessions in the schema `zonekeeper` of one PostgreSQL database."""
+
+    name = "postgresql"
+
+    def __init__(self, address: Address, new_loop: LoopFactory) -> None:
+        """Say where; `open` does the rest."""
+
+        def open_handle() -> PostgresHandle:
+            return address.open(new_loop)
+
+        super().__init__(Readers("postgres-reader", open_handle, translated, _READERS))
+        self._address = address
+        self._writer = WriterThread("postgres-writer")
+        self._batches = Batches(open_handle)
+        self._cleaned_at = 0
+        self._facts: tuple[str, str, str, int] = ("", "", "", 0)
+        self._closed = False
+
+    async def open(self) -> None:
+        """Open the writing connection. Raises as `open_postgres` does."""
+        await self._writer.call(self._open)
+
+    async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        """See `Engine.apply`."""
+        return await self._writer.call(partial(self._apply, batch))
+
+    @property
+    def maintenance_due(self) -> bool:
+        """See `Engine.maintenance_due`."""
+        return self._batches.applied - self._cleaned_at >= _CLEAN_AFTER_BATCHES
+
+    async def maintain(self) -> None:
+        """Delete ids of batches that nobody can ask for any more."""
+        await self._writer.call(self._clean)
+
+    def figures(self) -> dict[str, object]:
+        """See `Engine.figures`. What the server said of itself is as it was at the start, or at the last cleaning."""
+        server_version, synchronous_commit, fsync, database_bytes = self._facts
+        return {
+            "postgresql_version": server_version,
+            "schema_version": SCHEMA_VERSION,
+            "database_bytes": database_bytes,
+            "synchronous_commit": synchronous_commit,
+            "fsync": fsync,
+            "oldest_reader_ms": round(1_000 * self._readers.oldest_seconds),
+            "parts_merged": self._batches.changes.parts_merged,
+        }
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _open(self) -> None:
+        with translated(f"the store {self._address.shown}"):
+            handle = self._batches.handle()
+            upgrade(handle, self._address.shown)
+            self._ask_facts()
+
+    def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
+        self.sync_seconds = 0.0
+        if self._readers.found_damage:
+            self._readers.found_damage = False
+            self._batches.changes.distrust()
+        with translated(place_of(batch)):
+            outcomes = self._batches.apply(batch)
+        self.sync_seconds = self._batches.sync_seconds
+        return outcomes
+
+    def _clean(self) -> None:
+        self._cleaned_at = self._batches.applied
+        with translated("the list of batches"):
+            self._batches.handle().rows("delete_old_batches", limit=2 * _CLEAN_AFTER_BATCHES)
+            self._ask_facts()
+
+    def _ask_facts(self) -> None:
+        ((*facts,),) = self._batches.handle().rows("facts")
+        self._facts = (facts[0], facts[1], facts[2], facts[3])
+
+    def _close(self) -> None:
+        self._readers.shut_down()
+        self._writer.close()
+        self._batches.drop()
+        for handle in list(self._readers.handles):
+            handle.close()

@@ -1,0 +1,163 @@
+"""`Handle` over PostgreSQL: a connection and the event loop that it lives on, for one thread at a time.
+
+What asks is written in plain sequence, like what asks SQLite, and on a thread where it may wait; asyncpg is asynchronous. So
+each handle has a loop of its own, which runs while a question is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+import asyncpg
+
+from store.handle import Handle, PartRow, SessionKey
+from store.postgres.statements import Statement, load_statements
+from store.zones import Zone
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+_PARTS: Final = load_statements("postgres_parts.sql")
+_STATEMENTS: Final = _PARTS | load_statements("postgres_zones.sql", "postgres_batches.sql")
+
+_SLICE_PARTS: Final = 32
+"""Parts asked for at once: 2 MiB, so that a page costs few round trips and an output of any size little memory."""
+
+_BYTE_MAX: Final = 2**63 - 1
+_CLOSE_SECONDS: Final = 2.0
+"""How long a connection is given to say goodbye, before it is cut."""
+
+_Result = TypeVar("_Result")
+
+
+class Key(NamedTuple):
+    """What a session is known by in the tables."""
+
+    home: str
+    session_id: str
+
+
+class PostgresHandle(Handle):
+    """Asks one connection. A session's key is a `Key`.
+
+    Attributes:
+        connection: the connection.
+    """
+
+    __slots__ = ("_loop", "connection")
+
+    def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        """Take both over."""
+        self.connection = connection
+        self._loop = loop
+
+    def wait(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Wait for something to be asked of the connection."""
+        return self._loop.run_until_complete(work)
+
+    def script(self, text: str) -> None:
+        """Carry out statements without values and without rows, in one message."""
+        self.wait(self.connection.execute(text))
+
+    def fetch(self, statement: Statement, **values: Any) -> list[Sequence[Any]]:
+        """Carry out a statement of another file than those of `rows`."""
+        fetched: list[Sequence[Any]] = self.wait(self.connection.fetch(statement.text, *statement.picked(values)))
+        return fetched
+
+    def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """See `Handle.rows`."""
+        for name in ("preview", "session_id"):
+            if isinstance(text := values.get(name), str):
+                # A preview may have a zero byte, which is no text here, and no session has one in its id.
+                values[name] = text.encode() if name == "preview" else text.replace("\0", "\ufffd")
+        records = self.fetch(_STATEMENTS[statement], **values)
+        if statement in _PARTS:
+            return [tuple(record) for record in records]
+        return [tuple(map(_told, record)) for record in records]
+
+    def each(self, statement: str, **values: Any) -> Generator[tuple[Any, ...], None, None]:
+        """See `Handle.each`."""
+        values |= {"parts_max": _SLICE_PARTS, "before_byte": _BYTE_MAX}
+        while records := self.fetch(_PARTS[statement], **values):
+            yield from map(tuple, records)
+            if len(records) < _SLICE_PARTS:
+                return
+            values["start_byte"] = values["before_byte"] = records[-1][0]
+            if statement == "parts_from":
+                statement = "parts_after"
+
+    def put_parts(self, rows: Sequence[PartRow]) -> None:
+        """See `Handle.put_parts`."""
+        keys, *columns = zip(*rows, strict=True)
+        homes, session_ids = zip(*keys, strict=True)
+        # The statement names its values in the order of its columns.
+        self.wait(self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns))
+
+    def grow_parts(self, rows: Sequence[PartRow]) -> None:
+        """See `Handle.grow_parts`. Here the same: a row that is there is stored anew without touching an index."""
+        self.put_parts(rows)
+
+    def insert_zone(
+        self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None
+    ) -> SessionKey:
+        """See `Handle.insert_zone`."""
+        self.rows(
+            "insert_zone",
+            zone=zone,
+            session_id=session_id,
+            created_at_ms=created_at_ms,
+            covers_line=covers_line,
+            origin=origin,
+        )
+        return Key(zone.definition_id, session_id)
+
+    def rename_zone(self, key: SessionKey, zone: Zone) -> None:
+        """See `Handle.rename_zone`."""
+        self.rows("rename_zone", key=key, zone=zone)
+
+    @contextmanager
+    def change_apart(self) -> Iterator[None]:
+        """See `Handle.change_apart`."""
+        self.script("SAVEPOINT change")
+        try:
+            yield
+        except BaseException:
+            if not self.connection.is_closed():
+                self.script("ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change")
+            raise
+        self.script("RELEASE SAVEPOINT change")
+
+    @contextmanager
+    def read_transaction(self) -> Iterator[None]:
+        """See `Handle.read_transaction`."""
+        self.script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield
+        finally:
+            if not self.connection.is_closed():
+                self.script("ROLLBACK")
+
+    def is_changed_elsewhere(self) -> bool:
+        """See `Handle.is_changed_elsewhere`. Every change has a revision of its own here, and is looked at under a lock."""
+        return False
+
+    def close(self) -> None:
+        """See `Handle.close`."""
+        if self._loop.is_closed():
+            return
+        try:
+            self.wait(self.connection.close(timeout=_CLOSE_SECONDS))
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.connection.terminate()
+        finally:
+            self.wait(asyncio.sleep(0))  # what was cut tells its transport so
+            self._loop.close()
+
+
+def _told(value: Any) -> Any:
+    """Return a value of a session's row as the engine's contract has it."""
+    if isinstance(value, list):
+        return Key(*value)
+    return value.decode() if isinstance(value, bytes) else value

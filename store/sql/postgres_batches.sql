@@ -1,0 +1,37 @@
+-- Statements about batches: their locks, what is looked at before they begin, and how one is known to have taken effect.
+
+-- name: lock_agents
+-- Agents are locked in one order, so that two daemons never wait for each other.
+SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE;
+
+-- name: add_agents
+-- Agents that were not heard of before. In a transaction of its own, which ends at once.
+INSERT INTO zonekeeper.agents (definition_id) SELECT unnest(:definition_ids::text[]) ON CONFLICT DO NOTHING;
+
+-- name: look
+-- The current sessions of agents and what their outputs are now, under their locks. Not in one statement with these: what it
+-- sees would be as it was before the wait for a lock.
+SELECT zone.definition_id, zone.home, zone.session_id, output.start_byte + output.size_bytes, output.revision
+FROM zonekeeper.zones AS zone
+LEFT JOIN LATERAL (
+    SELECT start_byte, size_bytes, revision FROM zonekeeper.file_parts AS part
+    WHERE part.home = zone.home AND part.session_id = zone.session_id AND part.name = 'output'
+    ORDER BY start_byte DESC LIMIT 1
+) AS output ON true
+WHERE zone.definition_id = ANY(:definition_ids) AND zone.archived_at_ms = -1;
+
+-- name: claim_batch
+-- Whoever stores the id first: the transaction that it was given to, or somebody who wants to know that this has no effect.
+INSERT INTO zonekeeper.batches (id) VALUES (:id) ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: delete_old_batches
+-- Nobody asks for these any more.
+DELETE FROM zonekeeper.batches WHERE id IN (
+    SELECT id FROM zonekeeper.batches WHERE committed_at < now() - interval '1 hour'
+    ORDER BY committed_at LIMIT :limit FOR UPDATE SKIP LOCKED
+);
+
+-- name: facts
+-- What an acknowledgement means on this server.
+SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
+    pg_database_size(current_database());

@@ -1,0 +1,177 @@
+"""A PostgreSQL server for tests: the one that is named, or a private one made from what is installed.
+
+It is started with the first store that is opened, and serves the whole run. Each directory of a test has a database of its own;
+one whose directory is done with is emptied and given to the next.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+NAMED: Final = "ZONEKEEPER_TEST_POSTGRES"
+_BINARIES: Final = "/usr/lib/postgresql"
+_TABLES: Final = ("zones", "file_parts", "agents", "batches")
+_WAIT_SECONDS: Final = 60
+
+
+def binary(name: str) -> str | None:
+    """Find a program of the newest PostgreSQL that is installed; Debian keeps them off the path."""
+    versions = sorted(Path(_BINARIES).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True)
+    return str(versions[0]) if versions else shutil.which(name)
+
+
+class Cluster:
+    """A private server in a directory of its own, reached through a Unix socket there. It syncs, as a real one does.
+
+    Attributes:
+        directory: where it lives.
+        url: of its first database.
+    """
+
+    def __init__(self, *settings: str) -> None:
+        """Make and start one, with settings such as `max_connections=20` besides the usual ones."""
+        # Not the test's own directory: the path of a socket is short, and the server's user has to get there.
+        self.directory = Path(tempfile.mkdtemp(prefix="zonekeeper-pg-", dir="/tmp"))
+        self._data = self.directory / "data"
+        self._settings = ("listen_addresses=", f"unix_socket_directories={self.directory}", *settings)
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            entry = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _is_user(name))
+            os.chown(self.directory, entry.pw_uid, entry.pw_gid)
+            self._user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self.url = f"postgresql://zonekeeper@/zonekeeper?host={quote(str(self.directory))}"
+        self._run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+        self._run("createdb", "-h", str(self.directory), "-U", "zonekeeper", "zonekeeper")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = " ".join(f"-c {setting}" for setting in self._settings)
+        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", str(self.directory / "log"), "-o", options)
+
+    def stop(self, how: str = "fast") -> None:
+        """Stop it: `fast`, or `immediate`, which is a crash."""
+        self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", how)
+
+    def remove(self) -> None:
+        """Stop it and delete it."""
+        if (self._data / "postmaster.pid").exists():
+            self.stop("immediate")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [binary(program) or program, *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            timeout=_WAIT_SECONDS,
+            check=False,
+            **self._user,
+        )
+        assert done.returncode == 0, f"{program} ended with {done.returncode}"
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+@cache
+def server_url() -> str | None:
+    """Return the URL of the run's server, started where that is needed; None where there is none."""
+    if named := os.environ.get(NAMED):
+        return named
+    if binary("initdb") is None:
+        return None
+    cluster = Cluster()
+    atexit.register(cluster.remove)
+    return cluster.url
+
+
+@dataclass
+class Databases:
+    """The databases of one server.
+
+    Attributes:
+        taken: by the directory that each stands for.
+        free: those that are done with.
+        made: how many there are.
+    """
+
+    taken: dict[Path, str] = field(default_factory=dict)
+    free: list[str] = field(default_factory=list)
+    made: int = 0
+
+    async def url_of(self, directory: Path) -> str:
+        """Return the URL of the database that stands for a directory, an empty one the first time.
+
+        Without a server the test is skipped; in CI it fails.
+        """
+        url = server_url()
+        if url is None:
+            assert not os.environ.get("CI"), f"PostgreSQL is not installed, and {NAMED} names no server"
+            pytest.skip(f"PostgreSQL is not installed, and {NAMED} names no server")
+        if directory not in self.taken:
+            self.taken[directory] = await self._emptied(url) if self.free else await self._new(url)
+        return database_url(url, self.taken[directory])
+
+    def release(self, directory: Path) -> None:
+        """Give back what stands for a directory, if anything does."""
+        if name := self.taken.pop(directory, None):
+            self.free.append(name)
+
+    async def _new(self, url: str) -> str:
+        self.made += 1
+        name = f"zonekeeper_{os.getpid()}_{self.made}"
+        await execute(url, f"CREATE DATABASE {name}")
+        if NAMED in os.environ:
+            atexit.register(_drop, url, name)
+        return name
+
+    async def _emptied(self, url: str) -> str:
+        name = self.free.pop()
+        await execute(database_url(url, name), *(f"DELETE FROM zonekeeper.{table}" for table in _TABLES))
+        return name
+
+
+def database_url(url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Carry out statements, each in a transaction of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _drop(url: str, name: str) -> None:
+    import asyncio
+
+    asyncio.run(execute(url, f"DROP DATABASE IF EXISTS {name}"))
+
+
+DATABASES: Final = Databases()
