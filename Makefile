@@ -48,7 +48,7 @@ lock: setup  ## take the newest versions that pyproject.toml and tests/node/pack
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	compile="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra build pyproject.toml"; \
-	$$compile --extra dev --output-file "$$work/all"; \
+	$$compile --extra dev --extra postgres --output-file "$$work/all"; \
 	$$compile --constraint "$$work/all" --output-file "$$work/runtime"; \
 	{ echo '# Made by `make lock`. Holds for CPython 3.11 to 3.14 on Linux and macOS.'; \
 	  echo '# runtime'; \
