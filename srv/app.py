@@ -82,13 +82,16 @@ _Result = TypeVar("_Result")
 
 def run(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Run a coroutine on the fastest event loop there is."""
-    loop_factory = None
-    if sys.platform != "win32":
-        import uvloop  # noqa: PLC0415 - not there on win32
-
-        loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(work)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop  # noqa: PLC0415 - not there on win32
+
+    return uvloop.new_event_loop()
 
 
 async def serve(settings: Settings) -> None:
@@ -101,12 +104,14 @@ async def serve(settings: Settings) -> None:
     await daemon.run()
 
 
-async def open_store(data_dir: Path) -> Engine:
-    """Open the store of a data directory, and make it where there is none.
+async def open_store(data_dir: Path, url: str | None = None) -> Engine:
+    """Open the store of a data directory, or the one at a URL, and make it where there is none.
 
     Raises:
         StartFailedError: it is damaged, foreign or too new, or cannot be opened at the moment.
     """
+    if url is not None:
+        return await _open_database(url)
     path = _store_path(data_dir)
     try:
         make_directory(path.parent)
@@ -117,6 +122,19 @@ async def open_store(data_dir: Path) -> Engine:
         raise StartFailedError(Exit.STORE_REFUSED, _unusable(path, error)) from error
     except OSError as error:
         raise StartFailedError(Exit.WRONG_USAGE, f"{path.parent} cannot be used: {error.strerror}") from error
+
+
+async def _open_database(url: str) -> Engine:
+    try:
+        from store.postgres import open_postgres  # noqa: PLC0415 - asyncpg is there where it was asked for
+    except ImportError as error:
+        message = "--store needs the package asyncpg: install zonekeeper[postgres]"
+        raise StartFailedError(Exit.WRONG_USAGE, message) from error
+    try:
+        return await open_postgres(url, _new_loop)
+    except (ValueError, StoreRefusedError, StoreError) as error:
+        message = f"the store of --store cannot be opened: {error}"
+        raise StartFailedError(Exit.STORE_REFUSED, message) from error
 
 
 def _unusable(path: Path, error: StoreError) -> str:
@@ -275,7 +293,7 @@ class Daemon:
 
     async def _run_locked(self) -> None:
         with MigrationTicker(BLOCK_ZONES_V1, self._announcer.migrating) as ticker:
-            engine = await open_store(self._data_dir.path)
+            engine = await open_store(self._data_dir.path, self._settings.store)
             try:
                 reports = await migrate(self._data_dir.path, engine, progress=ticker.progress, stop=self._stop.is_asked)
             except BaseException:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from rpc.discovery import default_data_dir
 from srv.setting_checks import wrong_together
 from srv.setting_values import (
+    holds_password,
     one_of,
     parse_count,
     parse_flag,
@@ -27,6 +28,7 @@ from srv.setting_values import (
     parse_port,
     parse_size,
     parse_socket_path,
+    parse_store,
     parse_token,
     size_text,
 )
@@ -56,6 +58,7 @@ class Setting:
         metavar: what stands for the value in `--help`; "" where the option takes none.
         repeatable: the option may be given more than once; its variable takes several, divided by white space.
         is_option: False where the value may come from the environment only.
+        is_secret: True where the value is not to be shown, not even a wrong one.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Setting:
     metavar: str = ""
     repeatable: bool = False
     is_option: bool = True
+    is_secret: bool = False
 
     @property
     def field(self) -> str:
@@ -84,6 +88,7 @@ class Settings:
 
     Attributes:
         data_dir: absolute path.
+        store: URL of the database, None for the file in the data directory.
         host: a literal address, a loopback one unless `allow_remote`.
         port: 0 takes a free one.
         unix_socket: absolute path, None for no socket.
@@ -104,6 +109,7 @@ class Settings:
     """
 
     data_dir: Path
+    store: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = PORT_DEFAULT
     unix_socket: Path | None = None
@@ -135,6 +141,15 @@ PROCESS_SETTINGS: Final = (
         default_data_dir,
         "the platform's user data directory",
         "DIR",
+    ),
+    Setting(
+        "store",
+        "Where the sessions are kept, if elsewhere: the URL of a PostgreSQL database, without its password.",
+        parse_store,
+        _nothing,
+        "the file db/zones.db of the data directory",
+        "URL",
+        is_secret=True,
     ),
     Setting(
         "host",
@@ -321,6 +336,8 @@ def resolve(table: Sequence[Setting], options: Mapping[str, Any], environment: M
         target[row.field] = _value(row, options.get(row.field), environment)
     settings = Settings(**values, limits=limits)
     wrong = wrong_together(settings, "--host" if options.get("host") else f"{ENVIRONMENT_PREFIX}HOST")
+    if wrong is None and settings.store and options.get("store") and holds_password(settings.store):
+        wrong = f"--store must not hold a password, which every process may read; put the URL into {ENVIRONMENT_PREFIX}STORE"
     if wrong is not None:
         raise WrongSettingError(wrong)
     return settings
@@ -351,7 +368,7 @@ def _parsed(row: Setting, source: str, text: str) -> Any:
     try:
         return row.parse(text)
     except ValueError as error:
-        shown = "" if not row.is_option else f", got {text[:100]!r}"
+        shown = "" if row.is_secret or not row.is_option else f", got {text[:100]!r}"
         raise WrongSettingError(f"{source} {error}{shown}") from error
 
 

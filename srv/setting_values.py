@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 _UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(KiB|MiB|GiB|)")
@@ -40,6 +41,19 @@ def parse_socket_path(text: str) -> Path:
     if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
         raise ValueError(f"must be a path of at most {_SOCKET_PATH_BYTES_MAX} bytes, as every Unix socket's")
     return path
+
+
+def parse_store(text: str) -> str:
+    """Read where the sessions are kept, if not in the data directory."""
+    if urlsplit(text).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("must be a URL such as postgresql://user@host/database")
+    return text
+
+
+def holds_password(url: str) -> bool:
+    """Tell whether a URL holds a password."""
+    parts = urlsplit(url)
+    return bool(parts.password) or "password" in parse_qs(parts.query)
 
 
 def parse_host(text: str) -> str:

@@ -38,6 +38,9 @@ _PAUSE_SECONDS: Final = 0.01
 _ASK_SECONDS_MAX: Final = 30.0
 """How long is asked what became of a commit whose answer was lost. A server that restarts is back by then."""
 
+_BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 30000"
+"""The server ends a transaction whose daemon is gone without a word, and so holds its agents. Nothing outlives the commit."""
+
 _ASK_PAUSE_SECONDS: Final = 0.1
 _AGENTS_HEARD_OF_MAX: Final = 100_000
 
@@ -109,7 +112,7 @@ class Batches:
         handle = self.handle()
         self._introduce(handle, agents)
         try:
-            handle.script("BEGIN")
+            handle.script(_BEGIN)
             handle.rows("lock_agents", definition_ids=agents)
             self.changes.confirm(agents, [_current(*row) for row in handle.rows("look", definition_ids=agents)])
             outcomes = [self._verbs.outcome(change) for change in batch]

@@ -1,0 +1,76 @@
+"""The connection is lost at every point of a batch: no change is reported as failed and stored, or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from store.engine import AppendOutput
+from store.errors import StorageUnavailableError
+from store.postgres import batches
+from store.records import Appended
+from store.zones import agent_current_zone
+from tests.conftest import BEGINNING_MS
+from tests.postgres.conftest import Opener
+from tests.postgres.proxy import Proxy
+from tests.postgres.test_two_daemons import output_of
+
+AGENT = agent_current_zone("maks")
+
+
+def append(number: int) -> AppendOutput:
+    """Make an append of one line."""
+    return AppendOutput(AGENT, f"{number}\n".encode(), BEGINNING_MS)
+
+
+@pytest.mark.parametrize("what", ["answer", "question"])
+async def test_a_commit_is_neither_lost_nor_done_twice(open_engine: Opener, proxy: Proxy, what: str) -> None:
+    """Whether the answer of the server was lost or our question: the change is there, once, and was answered so."""
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose = [what, what]
+    outcomes = await engine.apply([append(1), append(2)])
+    assert [each.offset for each in outcomes if isinstance(each, Appended)] == [2, 4]
+    assert proxy.lost == (1 if what == "answer" else 2)
+    proxy.lose = []
+    (outcome,) = await engine.apply([append(3)])
+    assert isinstance(outcome, Appended)
+    assert await output_of(engine, AGENT) == ["0", "1", "2", "3"]
+
+
+async def test_a_commit_that_arrives_late_has_no_effect(open_engine: Opener, proxy: Proxy, url: str) -> None:
+    """One that reaches the server after it was given up and done anew: its id is taken by then."""
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose = ["late"]
+    applied = asyncio.ensure_future(engine.apply([append(1)]))
+    connection = await asyncpg.connect(url)
+    # The lost transaction holds the agent, so nothing but the claim of its id can be there before its commit arrives.
+    while await connection.fetchval("SELECT count(*) FROM zonekeeper.batches") < 2:
+        assert not applied.done()
+    await connection.close()
+    proxy.release.set()
+    (outcome,) = await applied
+    assert isinstance(outcome, Appended)
+    assert await output_of(engine, AGENT) == ["0", "1"]
+
+
+async def test_a_database_that_stays_away_is_unavailable_until_it_is_back(
+    open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes and reads say so, and work again without a restart."""
+    monkeypatch.setattr(batches, "_PAUSE_SECONDS", 0.0001)
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    assert await output_of(engine, AGENT) == ["0"]
+    proxy.refuse = True
+    proxy.cut()
+    with pytest.raises(StorageUnavailableError):
+        await engine.apply([append(1)])
+    with pytest.raises(StorageUnavailableError):
+        await engine.read_output(AGENT, None, 10, 100)
+    proxy.refuse = False
+    await engine.apply([append(2)])
+    assert await output_of(engine, AGENT) == ["0", "2"]
