@@ -206,13 +206,11 @@ class Changes:
 
     def flush(self) -> None:
         """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
-        if self._grown:
-            self._handle.grow_parts(list(self._grown.values()))
-            self.written_bytes += sum(len(row[-1]) for row in self._grown.values())
+        if self._grown or self._pending:
+            rows, grown = list(self._pending.values()), list(self._grown.values())
+            self._handle.put_parts(rows, grown)
+            self.written_bytes += sum(len(row[-1]) for row in (*rows, *grown))
             self._grown.clear()
-        if self._pending:
-            self._handle.put_parts(list(self._pending.values()))
-            self.written_bytes += sum(len(row[-1]) for row in self._pending.values())
             self._pending.clear()
 
     def delete_from(self, key: SessionKey, name: str, start_byte: int) -> None:

@@ -39,12 +39,12 @@ class Handle(ABC):
         """Yield the rows of a statement about parts, in its order, a few at a time; whoever stops early closes it."""
 
     @abstractmethod
-    def put_parts(self, rows: Sequence[PartRow]) -> None:
-        """Store parts, each anew or in place of what begins where it does. No two begin at one place."""
+    def put_parts(self, rows: Sequence[PartRow], grown: Sequence[PartRow] = ()) -> None:
+        """Store parts, each anew or in place of what begins where it does. No two of `rows` begin at one place.
 
-    @abstractmethod
-    def grow_parts(self, rows: Sequence[PartRow]) -> None:
-        """Store parts of outputs that have grown at their ends: what `put_parts` does, with less work where they are there."""
+        `grown` are parts of outputs that are stored already and have grown at their ends, which may be less work. One of them
+        that begins where one of `rows` does is an earlier state of that.
+        """
 
     @abstractmethod
     def insert_zone(

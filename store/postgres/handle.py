@@ -88,16 +88,15 @@ class PostgresHandle(Handle):
             if statement == "parts_from":
                 statement = "parts_after"
 
-    def put_parts(self, rows: Sequence[PartRow]) -> None:
-        """See `Handle.put_parts`."""
+    def put_parts(self, rows: Sequence[PartRow], grown: Sequence[PartRow] = ()) -> None:
+        """See `Handle.put_parts`. A row that is there is stored anew without touching an index, so all go in one statement."""
+        if grown:
+            # A statement may not meet a row twice.
+            rows = list({(row[0], row[1], row[2]): row for row in (*grown, *rows)}.values())
         keys, *columns = zip(*rows, strict=True)
         homes, session_ids = zip(*keys, strict=True)
         # The statement names its values in the order of its columns.
         self.wait(self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns))
-
-    def grow_parts(self, rows: Sequence[PartRow]) -> None:
-        """See `Handle.grow_parts`. Here the same: a row that is there is stored anew without touching an index."""
-        self.put_parts(rows)
 
     def insert_zone(
         self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None

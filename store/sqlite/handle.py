@@ -39,14 +39,12 @@ class SqliteHandle(Handle):
         with closing(self.connection.execute(_STATEMENTS[statement], values)) as rows:
             yield from rows
 
-    def put_parts(self, rows: Sequence[PartRow]) -> None:
+    def put_parts(self, rows: Sequence[PartRow], grown: Sequence[PartRow] = ()) -> None:
         """See `Handle.put_parts`."""
-        self.connection.executemany(_PUT_PART, rows)
-
-    def grow_parts(self, rows: Sequence[PartRow]) -> None:
-        """See `Handle.grow_parts`."""
-        if self.connection.executemany(_GROW_PART, rows).rowcount != len(rows):
-            self.connection.executemany(_PUT_PART, rows)  # somebody else has taken some away
+        if grown and self.connection.executemany(_GROW_PART, grown).rowcount != len(grown):
+            self.connection.executemany(_PUT_PART, grown)  # somebody else has taken some away
+        if rows:
+            self.connection.executemany(_PUT_PART, rows)
 
     def insert_zone(
         self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None

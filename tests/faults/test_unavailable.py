@@ -12,6 +12,7 @@ import pytest
 from store.engine import AppendOutput, ArchiveSession, Change
 from store.errors import StorageUnavailableError
 from store.sqlite import SqliteEngine
+from store.sqlite.handle import SqliteHandle
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.faults.conftest import OnWriter
@@ -100,8 +101,15 @@ async def test_a_read_that_fails_is_unavailable(
     """Whether or not SQLite has ended the read transaction itself; the next read works."""
     await store.sessions.write_session_state("agent", b"{}")
     reading_handle = sqlite._readers._handle
+
+    def failing_handle() -> SqliteHandle:
+        handle = reading_handle()
+        assert isinstance(handle, SqliteHandle)
+        failing: Any = FailingHandle(handle.connection, "FROM zones", ended=ended)
+        return SqliteHandle(failing)
+
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite._readers, "_handle", lambda: FailingHandle(reading_handle(), "FROM zones", ended=ended))
+        patch.setattr(sqlite._readers, "_handle", failing_handle)
         with pytest.raises(StorageUnavailableError) as caught:
             await store.sessions.read_session_state("agent")
     assert "/secret" not in str(caught.value)

@@ -1,0 +1,88 @@
+"""The daemon on PostgreSQL, as a process: what it serves, what it shows, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from srv.exits import Exit
+from tests.srv.daemon import ROOT, Daemon, environment_with
+
+PASSWORD = "a-password-that-nobody-sees"
+
+
+def with_password(url: str) -> str:
+    """Put a password into a URL; the test server asks for none, and so takes any."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0].partition(":")[0] or "zonekeeper"
+    return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def test_two_daemons_serve_the_same_sessions(tmp_path: Path, url: str) -> None:
+    """What one has acknowledged the other shows, also after the first was killed; each has a data directory of its own."""
+    here = {"ZONEKEEPER_STORE": url}
+    with Daemon.start(tmp_path / "b", environment=here) as second:
+        with Daemon.start(tmp_path / "a", environment=here) as first:
+            written = first.call("agent:session:append_output", definition_id="maks", line="from the first")
+            second.call("agent:session:append_output", definition_id="maks", line="from the second")
+            first.call("agent:session:append_output", definition_id="maks", line="from the first again")
+            assert first.call("srv:status")["store"]["engine"] == "postgresql"
+            first.kill()
+        page = second.call("agent:session:read_output", definition_id="maks")
+    assert page["lines"] == ["from the first", "from the second", "from the first again"]
+    assert page["session_id"] == written["session_id"]
+    assert not (tmp_path / "a" / "db" / "zones.db").exists()
+
+
+def test_a_password_is_shown_nowhere(tmp_path: Path, url: str) -> None:
+    """Neither in the log at its most talkative, nor in the status, nor in the command line."""
+    environment = {"ZONEKEEPER_STORE": with_password(url), "ZONEKEEPER_LOG_LEVEL": "debug"}
+    with Daemon.start(tmp_path / "data", environment=environment) as daemon:
+        daemon.call("agent:session:append_output", definition_id="maks", line="x")
+        shown = json.dumps([daemon.said, daemon.call("srv:status")])
+        shown += Path(f"/proc/{daemon.process.pid}/cmdline").read_text(encoding="utf-8")
+        assert daemon.stop() == Exit.STOPPED
+    assert PASSWORD not in shown + daemon.log()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "said"),
+    [
+        (["--store", f"postgresql://me:{PASSWORD}@localhost/x"], {}, Exit.WRONG_USAGE, "must not hold a password"),
+        (
+            ["--store", f"postgresql://localhost/x?password={PASSWORD}"],
+            {},
+            Exit.WRONG_USAGE,
+            "must not hold a password",
+        ),
+        ([], {"ZONEKEEPER_STORE": f"mysql://me:{PASSWORD}@localhost/x"}, Exit.WRONG_USAGE, "must be a URL such as"),
+        (
+            [],
+            {"ZONEKEEPER_STORE": f"postgresql://me:{PASSWORD}@localhost:1/x"},
+            Exit.STORE_REFUSED,
+            "cannot be reached",
+        ),
+    ],
+)
+def test_a_start_that_fails_says_why_without_the_password(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], code: Exit, said: str
+) -> None:
+    """A password in the arguments, where everybody may read it, is refused as such."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "srv", "serve", "--data-dir", str(tmp_path / "data"), "--port", "0", *arguments],
+        cwd=ROOT,
+        env=environment_with(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert PASSWORD not in ended.stderr + ended.stdout

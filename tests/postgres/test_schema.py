@@ -1,0 +1,86 @@
+"""The stored form on PostgreSQL: who makes it, who may open it, and that its statements are SQLite's by name and value."""
+
+from __future__ import annotations
+
+import re
+
+import asyncpg
+import pytest
+
+from store.errors import StoreRefusedError
+from store.postgres import handle, open_postgres, schema
+from store.postgres.statements import compiled
+from store.sql import load
+from tests.postgres.conftest import Opener
+from tests.postgres.server import execute
+
+_ONLY_SQLITE = {"put_part", "grow_part"}
+_ONLY_POSTGRES = {"put_parts", "parts_after"}
+
+
+async def test_a_newer_store_is_refused_untouched(open_engine: Opener, url: str) -> None:
+    """The sentence tells both versions, and what to do."""
+    await (await open_engine(url)).close()
+    await execute(url, f"UPDATE zonekeeper.version SET number = {schema.SCHEMA_VERSION + 1}")
+    with pytest.raises(StoreRefusedError, match=f"stored form {schema.SCHEMA_VERSION + 1}, this program knows"):
+        await open_postgres(url)
+    await execute(url, f"UPDATE zonekeeper.version SET number = {schema.SCHEMA_VERSION}")
+
+
+async def test_another_program_s_schema_is_refused_untouched(open_engine: Opener, url: str) -> None:
+    """A schema of our name without our version is somebody else's."""
+    await (await open_engine(url)).close()
+    await execute(url, "ALTER TABLE zonekeeper.version RENAME TO something")
+    with pytest.raises(StoreRefusedError, match="another program's"):
+        await open_postgres(url)
+    await execute(url, "ALTER TABLE zonekeeper.something RENAME TO version")
+
+
+async def test_a_role_that_makes_no_tables_will_do_once_they_are_there(open_engine: Opener, url: str) -> None:
+    """The daemon's own role needs the rights to read and to write rows, no more."""
+    await (await open_engine(url)).close()
+    role = "zonekeeper_plain"
+    await execute(
+        url,
+        f"DROP ROLE IF EXISTS {role}",
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA zonekeeper TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA zonekeeper TO {role}",
+    )
+    plain = re.sub(r"//[^@/]*@", f"//{role}@", url)
+    try:
+        engine = await open_engine(plain)
+        assert await engine.list_agents(1, None) == []
+        await engine.close()
+    finally:
+        await execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+async def test_every_statement_is_one_that_the_server_takes(open_engine: Opener, url: str) -> None:
+    """Each can be prepared; a statement that is wrong is found here and not in the night."""
+    await (await open_engine(url)).close()
+    connection = await asyncpg.connect(url)
+    for statement in handle._STATEMENTS.values():
+        prepared = await connection.prepare(statement.text)
+        assert len(prepared.get_parameters()) == len(statement.picks)
+    await connection.close()
+
+
+def test_both_engines_have_the_same_statements_with_the_same_values() -> None:
+    """What is above the engines asks by name; how often parts are asked for at a time is the engine's own."""
+    for name in ("zones", "parts"):
+        ours, other = load(f"postgres_{name}.sql"), load(f"sqlite_{name}.sql")
+        assert set(ours) - _ONLY_POSTGRES == set(other) - _ONLY_SQLITE
+        for statement in set(ours) & set(other):
+            known = {name for name, _ in compiled(ours[statement]).picks} - {"parts_max", "before_byte"}
+            needed = set(re.findall(r":([a-z_]+)", other[statement]))
+            # Of a zone SQLite takes the parts and the whole by names of their own.
+            whole = {"definition_id", "archived_at_ms", "zone"} if "zone" in known else set()
+            assert known | whole == needed | whole, statement
+
+
+def test_a_value_is_numbered_once_and_a_cast_or_a_text_is_left_alone() -> None:
+    """The same name is the same value; a field of a value is one of its own."""
+    statement = compiled("SELECT ':no', :one::text, :one, :two.three, 'x' || :two.four")
+    assert statement.text == "SELECT ':no', $1::text, $1, $2, 'x' || $3"
+    assert [name for name, _ in statement.picks] == ["one", "two", "two"]
