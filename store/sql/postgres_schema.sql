@@ -68,8 +68,9 @@ CREATE TABLE zonekeeper.file_parts (
     PRIMARY KEY (home, session_id, name, start_byte)
 ) WITH (
     fillfactor = 50, toast_tuple_target = 4080,
-    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
-    toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 1000
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+    toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 1000,
+    toast.autovacuum_vacuum_cost_delay = 0
 );
 
 -- name: step_one_file_parts_as_they_are

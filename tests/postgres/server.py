@@ -6,6 +6,7 @@ one whose directory is done with is emptied and given to the next.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import pwd
@@ -169,9 +170,7 @@ async def execute(url: str, *statements: str) -> None:
 
 
 def _drop(url: str, name: str) -> None:
-    import asyncio
-
-    asyncio.run(execute(url, f"DROP DATABASE IF EXISTS {name}"))
+    asyncio.run(execute(url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 DATABASES: Final = Databases()
