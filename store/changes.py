@@ -8,10 +8,10 @@ from __future__ import annotations
 import uuid
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from store import limits
 from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
@@ -25,7 +25,7 @@ from store.stored import RAW_CODEC, damaged, find_zone, has_content, last_part, 
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
-_TAIL_PARTS_MAX: Final = 64
+TAIL_PARTS_MAX: Final = 64
 """Open parts are at most this many: they are merged once they fill `PART_BYTES`, and all but the last are larger than
 `TAIL_PART_BYTES_MAX` with the append that followed."""
 
@@ -83,12 +83,16 @@ class Changes:
         elif known := self._known.pop(zone, None):
             self._kept.forget(known.key)
 
-    def confirm(self, definition_ids: Iterable[str], stored: Iterable[Current]) -> None:
+    def confirm(self, definition_ids: Iterable[str], stored: Iterable[Current]) -> list[Current]:
         """Forget of these agents whatever is not as it is stored now, and remember which sessions they have.
 
         For a store that others change as well: at the beginning of a batch, once nobody else can change these sessions.
+
+        Returns:
+            The sessions whose output's end is not known; `learn_tail` tells it.
         """
         current = {each.definition_id: each for each in stored}
+        unknown = []
         for definition_id in definition_ids:
             zone, found = agent_current_zone(definition_id), current.get(definition_id)
             known = self._known.get(zone)
@@ -100,8 +104,16 @@ class Changes:
             if known is None:
                 known = self._remember(zone, Known(found.key, found.session_id))
             tail = known.tail
-            if tail is not None and (tail.size_bytes, tail.revision) != (found.output_bytes, found.output_revision):
+            if tail is None or (tail.size_bytes, tail.revision) != (found.output_bytes, found.output_revision):
                 known.tail = None
+                unknown.append(found)
+        return unknown
+
+    def learn_tail(self, session: Current, newest_first: Sequence[Sequence[int]], end: tuple[int, int, Any]) -> None:
+        """Remember the end of a session's output: the rows of `tail_parts`, and that of `end_of_output`."""
+        known = self._known.get(agent_current_zone(session.definition_id))
+        if known is not None and known.session_id == session.session_id:
+            known.tail = _tail_of(newest_first, *end)
 
     def distrust(self) -> None:
         """Compare the next snapshots with what is stored: some of that has turned out to be damaged."""
@@ -241,25 +253,13 @@ class Changes:
         if known.tail is not None:
             return known.tail
         self.flush()
-        rows = self._handle.rows("tail_parts", key=known.key, limit=_TAIL_PARTS_MAX)
+        rows = self._handle.rows("tail_parts", key=known.key, limit=TAIL_PARTS_MAX)
         if not rows:
             return Tail()
-        start_byte, first_line, size_bytes, line_count, revision = rows[0]
         ((crc32, codec, data),) = self._handle.rows(
             "end_of_output", key=known.key, small_bytes=limits.TAIL_PART_BYTES_MAX
         )
-        ends_line = not data or data[-1:] == b"\n"
-        is_whole = codec == RAW_CODEC and isinstance(data, bytes) and len(data) == size_bytes
-        is_whole = is_whole and size_bytes <= limits.TAIL_PART_BYTES_MAX and zlib.crc32(data) == crc32
-        parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(rows)]
-        known.tail = Tail(
-            size_bytes=start_byte + size_bytes,
-            total_lines=first_line + line_count,
-            revision=revision,
-            ends_line=ends_line,
-            open_parts=open_run(parts, ends_line=ends_line),
-            last=Part(start_byte, first_line, line_count, crc32, data) if is_whole else None,
-        )
+        known.tail = _tail_of(rows, crc32, codec, data)
         return known.tail
 
     def _grow(self, key: SessionKey, change: AppendOutput, tail: Tail) -> Tail | None:
@@ -327,6 +327,23 @@ class Changes:
             for start_byte, _, size_bytes, _, crc32, codec, data in rows:
                 sound = codec == RAW_CODEC and size_bytes == len(data)
                 yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
+
+
+def _tail_of(newest_first: Sequence[Sequence[int]], crc32: int, codec: int, data: Any) -> Tail:
+    """Make the end of an output out of the shapes of its last parts, and the last part's data or its last byte."""
+    start_byte, first_line, size_bytes, line_count, revision = newest_first[0]
+    ends_line = not data or data[-1:] == b"\n"
+    is_whole = codec == RAW_CODEC and isinstance(data, bytes) and len(data) == size_bytes
+    is_whole = is_whole and size_bytes <= limits.TAIL_PART_BYTES_MAX and zlib.crc32(data) == crc32
+    parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(newest_first)]
+    return Tail(
+        size_bytes=start_byte + size_bytes,
+        total_lines=first_line + line_count,
+        revision=revision,
+        ends_line=ends_line,
+        open_parts=open_run(parts, ends_line=ends_line),
+        last=Part(start_byte, first_line, line_count, crc32, data) if is_whole else None,
+    )
 
 
 def _row(key: SessionKey, name: str, part: Part, modified_at_ms: int, revision: int) -> PartRow:

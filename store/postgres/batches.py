@@ -14,13 +14,16 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from time import perf_counter
 from typing import Final
 
 import asyncpg
 import structlog
 
-from store.changes import Changes, Current
+from store import limits
+from store.changes import TAIL_PARTS_MAX, Changes, Current
 from store.engine import Change, CompleteSession, MoveSession, Outcome
 from store.errors import StorageUnavailableError
 from store.postgres.failures import CONNECTION_ERRORS, is_lost, is_retried
@@ -114,7 +117,7 @@ class Batches:
         try:
             handle.script(_BEGIN)
             handle.rows("lock_agents", definition_ids=agents)
-            self.changes.confirm(agents, [_current(*row) for row in handle.rows("look", definition_ids=agents)])
+            self._look(handle, agents)
             outcomes = [self._verbs.outcome(change) for change in batch]
             self.changes.flush()
             self._outcomes = outcomes
@@ -128,6 +131,25 @@ class Batches:
             raise
         self.applied += 1
         return outcomes
+
+    def _look(self, handle: PostgresHandle, agents: list[str]) -> None:
+        """Compare what is remembered with what is stored, and read the ends of outputs that are not known, all at once."""
+        stored = [_current(*row) for row in handle.rows("look", definition_ids=agents)]
+        unknown = [each for each in self.changes.confirm(agents, stored) if each.output_revision]
+        if not unknown:
+            return
+        homes, session_ids = zip(*[each.key for each in unknown], strict=True)
+        rows = handle.rows(
+            "look_at_tails",
+            homes=homes,
+            session_ids=session_ids,
+            limit=TAIL_PARTS_MAX,
+            small_bytes=limits.TAIL_PART_BYTES_MAX,
+        )
+        for number, newest_first in groupby(rows, itemgetter(0)):
+            parts = list(newest_first)
+            crc32, codec, data = parts[0][6:]
+            self.changes.learn_tail(unknown[number - 1], [part[1:6] for part in parts], (crc32, codec, data))
 
     def _commit(self, handle: PostgresHandle, batch_id: uuid.UUID) -> None:
         """Store the batch's id and commit, in one message; the id is ours, so it may stand in the text."""

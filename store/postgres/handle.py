@@ -19,8 +19,9 @@ from store.zones import Zone
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+_ZONES: Final = load_statements("postgres_zones.sql")
 _PARTS: Final = load_statements("postgres_parts.sql")
-_STATEMENTS: Final = _PARTS | load_statements("postgres_zones.sql", "postgres_batches.sql")
+_STATEMENTS: Final = _ZONES | _PARTS | load_statements("postgres_batches.sql")
 
 _SLICE_PARTS: Final = 32
 """Parts asked for at once: 2 MiB, so that a page costs few round trips and an output of any size little memory."""
@@ -73,9 +74,9 @@ class PostgresHandle(Handle):
                 # A preview may have a zero byte, which is no text here, and no session has one in its id.
                 values[name] = text.encode() if name == "preview" else text.replace("\0", "\ufffd")
         records = self.fetch(_STATEMENTS[statement], **values)
-        if statement in _PARTS:
-            return [tuple(record) for record in records]
-        return [tuple(map(_told, record)) for record in records]
+        if statement in _ZONES:
+            return [tuple(map(_told, record)) for record in records]
+        return [tuple(record) for record in records]
 
     def each(self, statement: str, **values: Any) -> Generator[tuple[Any, ...], None, None]:
         """See `Handle.each`."""

@@ -20,6 +20,22 @@ LEFT JOIN LATERAL (
 ) AS output ON true
 WHERE zone.definition_id = ANY(:definition_ids) AND zone.archived_at_ms = -1;
 
+-- name: look_at_tails
+-- The last parts of several outputs, from their ends: what `tail_parts` and `end_of_output` tell of one.
+SELECT wanted.number, start_byte, first_line, size_bytes, line_count, revision, crc32, codec,
+    CASE
+        WHEN place > 1 THEN NULL
+        WHEN size_bytes <= :small_bytes THEN data
+        ELSE substr(data, greatest(length(data), 1))
+    END
+FROM unnest(:homes::text[], :session_ids::text[]) WITH ORDINALITY AS wanted (home, session_id, number)
+CROSS JOIN LATERAL (
+    SELECT part.*, row_number() OVER (ORDER BY part.start_byte DESC) AS place FROM zonekeeper.file_parts AS part
+    WHERE part.home = wanted.home AND part.session_id = wanted.session_id AND part.name = 'output'
+    ORDER BY part.start_byte DESC LIMIT :limit
+) AS tail
+ORDER BY wanted.number, start_byte DESC;
+
 -- name: claim_batch
 -- Whoever stores the id first: the transaction that it was given to, or somebody who wants to know that this has no effect.
 INSERT INTO zonekeeper.batches (id) VALUES (:id) ON CONFLICT DO NOTHING RETURNING id;
