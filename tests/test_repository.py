@@ -231,7 +231,8 @@ def test_what_is_installed_is_what_is_locked() -> None:
 
 def test_every_package_that_the_product_imports_is_asked_for_and_has_its_reason() -> None:
     """Nothing is there by chance only, as what another package brings; and the table of reasons names each."""
-    asked = {canonicalize_name(Requirement(each).name) for each in project()["project"]["dependencies"]}
+    needed = [*project()["project"]["dependencies"], *project()["project"]["optional-dependencies"]["postgres"]]
+    asked = {canonicalize_name(Requirement(each).name) for each in needed}
     packages = metadata.packages_distributions()
     imported = {
         canonicalize_name(packages[module][0])
