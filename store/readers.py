@@ -33,12 +33,16 @@ class Readers:
         name: str,
         open_reading: Callable[[], Handle],
         translated: Callable[[str], AbstractContextManager[None]],
-        threads: int = _READERS,
+        is_lost: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
-        """Say how a handle is opened, and how its errors are told. Each thread opens its own with its first question."""
+        """Say how a handle is opened, how its errors are told, and which of them mean that it was lost.
+
+        Each thread opens its own with its first question, and anew with the one that finds it lost.
+        """
         self._open_reading = open_reading
         self._translated = translated
-        self._threads = ThreadPoolExecutor(threads, name)
+        self._is_lost = is_lost
+        self._threads = ThreadPoolExecutor(_READERS, name)
         self._own = threading.local()
         self._began: dict[int, float] = {}
         self.handles: set[Handle] = set()
@@ -61,7 +65,7 @@ class Readers:
             began = self._began[thread] = perf_counter()
             try:
                 with self._translated(place):
-                    return self._transaction(question, *arguments, **named)
+                    return self._answer(question, *arguments, **named)
             finally:
                 del self._began[thread]
                 ended = perf_counter()
@@ -81,6 +85,20 @@ class Readers:
     def shut_down(self) -> None:
         """Wait until all that was asked is answered. The handles stay open, for the caller to close."""
         self._threads.shutdown()
+
+    def _answer(
+        self,
+        question: Callable[Concatenate[Handle, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        """Ask, and once more where the handle turns out to have been lost since the last question."""
+        try:
+            return self._transaction(question, *arguments, **named)
+        except Exception as error:
+            if not self._is_lost(error):
+                raise
+        return self._transaction(question, *arguments, **named)
 
     def _transaction(
         self,

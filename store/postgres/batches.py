@@ -35,6 +35,9 @@ _log = structlog.get_logger()
 _TRIES_MAX: Final = 8
 """Of a batch that met others, or lost its connection before the commit."""
 
+_TRY_SECONDS_MAX: Final = 10.0
+"""After which none of those begins any more, as whoever waits should hear of a database that is away."""
+
 _PAUSE_SECONDS: Final = 0.01
 """Before the second try, times a number between nought and one; twice as long before each further one."""
 
@@ -95,6 +98,7 @@ class Batches:
         """See `Engine.apply`; raises asyncpg's errors, and the store's where nothing can be said in time."""
         agents = sorted({agent for change in batch for agent in _agents_of(change)})
         batch_id = uuid.uuid4()
+        until = perf_counter() + _TRY_SECONDS_MAX
         for tries in range(1, _TRIES_MAX + 1):
             try:
                 return self._transaction(batch, agents, batch_id)
@@ -104,7 +108,8 @@ class Batches:
                 failure: BaseException = error
                 batch_id = uuid.uuid4()
             except _Failures as error:
-                if tries == _TRIES_MAX or not (is_retried(error) or is_lost(error)):
+                is_last = tries == _TRIES_MAX or perf_counter() > until
+                if is_last or not (is_retried(error) or is_lost(error)):
                     raise
                 failure = error
             _log.info("batch_tried_again", tries=tries, reason=type(failure).__name__)
@@ -175,7 +180,7 @@ class Batches:
                 is_ours = bool(self.handle().rows("claim_batch", id=batch_id))
             except _Failures as error:
                 self.drop()
-                if perf_counter() > until or not is_lost(error):
+                if perf_counter() > until:
                     raise StorageUnavailableError(
                         "the connection to the database was lost while it stored this, and it cannot be asked whether it did"
                     ) from error

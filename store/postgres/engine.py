@@ -14,7 +14,7 @@ from typing import Final
 from store.engine import Change, Outcome
 from store.postgres.batches import Batches
 from store.postgres.connections import Address
-from store.postgres.failures import translated
+from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory, PostgresHandle
 from store.postgres.schema import SCHEMA_VERSION, upgrade
 from store.readers import Readers
@@ -22,7 +22,6 @@ from store.reading import ReadingEngine
 from store.thread import WriterThread
 from store.verbs import place_of
 
-_READERS: Final = 4
 _CLEAN_AFTER_BATCHES: Final = 1_000
 """Ids of batches are deleted when so many were added, and as many at a time."""
 
@@ -59,7 +58,7 @@ class PostgresEngine(ReadingEngine):
         def open_handle() -> PostgresHandle:
             return address.open(new_loop)
 
-        super().__init__(Readers("postgres-reader", open_handle, translated, _READERS))
+        super().__init__(Readers("postgres-reader", open_handle, translated, is_lost))
         self._address = address
         self._writer = WriterThread("postgres-writer")
         self._batches = Batches(open_handle)

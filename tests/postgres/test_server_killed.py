@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 async def test_no_line_is_lost_or_doubled(cluster: Cluster) -> None:
-    """Acknowledged lines are there once, refused ones are not there, and the daemon needs no restart."""
+    """Acknowledged lines are there once, refused ones are not there, and neither writing nor reading needs a restart."""
     engine = await open_postgres(cluster.url)
     acknowledged: list[str] = []
     grown = asyncio.Event()
@@ -52,11 +52,13 @@ async def test_no_line_is_lost_or_doubled(cluster: Cluster) -> None:
     appending = asyncio.ensure_future(append())
     for _ in range(KILLS):
         before = len(acknowledged)
+        assert (await output_of(engine, AGENT))[:before] == acknowledged[:before]
         while len(acknowledged) < before + 20:
             grown.clear()
             await grown.wait()
         await asyncio.to_thread(cluster.stop, "immediate")
         await asyncio.to_thread(cluster.start)
+        assert (await output_of(engine, AGENT))[:before] == acknowledged[:before]
     grown.clear()
     await grown.wait()
     is_over = True
