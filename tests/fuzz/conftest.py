@@ -8,7 +8,7 @@ import pytest
 
 from rpc.methods import method_table
 from srv.health import Health
-from tests.conftest import OpenStore
+from tests.conftest import ENGINE_KINDS, EngineKind, OpenStore
 from tests.fuzz.hostile import OPTIONS
 from tests.rpc.conftest import Wire
 from tests.srv.daemon import Daemon
@@ -18,6 +18,12 @@ def wire_of(store: OpenStore) -> Wire:
     """Put a dispatcher before a store, as the daemon has it."""
     health = Health(store.engine, store.writer, [], store.clock)
     return Wire(method_table(store.sessions, health.status))
+
+
+@pytest.fixture
+def engine_kind() -> EngineKind:
+    """Return SQLite: that a refused request changes nothing is seen in the bytes of its file."""
+    return next(kind for kind in ENGINE_KINDS if kind.name == "sqlite")
 
 
 @pytest.fixture
