@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
-import resource
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -42,6 +39,7 @@ from srv.listen import CannotListenError
 from srv.logs import hide_in_logs
 from srv.metric_families import Counted
 from srv.metrics import Metrics
+from srv.process import leave_alone_what_stays, new_loop, raise_file_limit
 from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION
@@ -70,28 +68,7 @@ ANSWER_SECONDS_MAX: Final = 2.5
 FLUSH_SECONDS_MAX: Final = 0.5
 """How long a stop waits for answers to leave, once the writer is done."""
 
-COLLECT_AFTER_OBJECTS: Final = 10_000
-"""New objects that may be left over before they are looked through: with Python's 700 that took 4 % of a busy daemon's time."""
-
-OWN_FILES_MAX: Final = 1_000
-"""Open files besides the connections: the store's and the system's own, with room to spare."""
-
 _log = structlog.get_logger()
-_Result = TypeVar("_Result")
-
-
-def run(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run a coroutine on the fastest event loop there is."""
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(work)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415 - not there on win32
-
-    return uvloop.new_event_loop()
 
 
 async def serve(settings: Settings) -> None:
@@ -131,7 +108,7 @@ async def _open_database(url: str) -> Engine:
         message = "--store needs the package asyncpg: install zonekeeper[postgres]"
         raise StartFailedError(Exit.WRONG_USAGE, message) from error
     try:
-        return await open_postgres(url, _new_loop)
+        return await open_postgres(url, new_loop)
     except (ValueError, StoreRefusedError, StoreError) as error:
         message = f"the store of --store cannot be opened: {error}"
         raise StartFailedError(Exit.STORE_REFUSED, message) from error
@@ -264,7 +241,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Start, serve until asked to stop, and stop. Raises as `serve` does."""
-        _raise_file_limit(self._limits.connections_max)
+        raise_file_limit(self._limits.connections_max)
         self._stop.listen(exit_with_parent=self._settings.exit_with_parent)
         _log.info("starting", version=VERSION, pid=os.getpid(), data_dir=str(self._settings.data_dir))
         try:
@@ -319,7 +296,7 @@ class Daemon:
         try:
             async with watches:
                 await self._listen(service)
-                _leave_alone_what_stays()
+                leave_alone_what_stays()
                 await self._stop.wait()
         finally:
             await self._entrances.close()
@@ -385,18 +362,3 @@ async def _wait_at_most(seconds: float, work: Awaitable[None]) -> None:
             await work
     except TimeoutError:
         _log.warning("unanswered_requests", after_seconds=seconds)
-
-
-def _leave_alone_what_stays() -> None:
-    """Have the garbage collector look at what calls make only, and less often: what the start has made stays anyway."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER_OBJECTS)
-
-
-def _raise_file_limit(connections_max: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files_max = connections_max + OWN_FILES_MAX
-    wanted = files_max if hard == resource.RLIM_INFINITY else min(files_max, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -16,7 +16,7 @@ from migrations.records import (
     TemplatePromoteStats,
 )
 from migrations.records import Progress as MigrationProgress
-from srv import app
+from srv import app, process
 from srv.doctor_report import Check, Finding, State
 from srv.exits import StartFailedError
 from srv.output import size_in_words
@@ -47,7 +47,7 @@ def migration_checks(data_dir: Path, show: Show, *, can_read_store: bool) -> tup
         show(now.migration, now.done, now.total)
 
     try:
-        reports = app.run(app.left_to_migrate(data_dir, progress=progress))
+        reports = process.run(app.left_to_migrate(data_dir, progress=progress))
     except StartFailedError as error:
         hint = "Close every program that uses the old data, and look at it and at the disk."
         unreadable = Finding("OLD_DATA_UNREADABLE", State.WRONG, str(error), hint)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from migrations.records import MigrationInterruptedError, MigrationOutcome, MigrationReport, Progress
-from srv import app
+from srv import app, process
 from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
 from srv.escapes import escaped
@@ -31,7 +31,7 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     if not settings.data_dir.is_dir():
         raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
     try:
-        reports = app.run(_migrate(settings.data_dir, is_dry_run=options.dry_run, force=options.force))
+        reports = process.run(_migrate(settings.data_dir, is_dry_run=options.dry_run, force=options.force))
     except DataDirInUseError as error:
         raise StartFailedError(Exit.DATA_DIR_IN_USE, f"{error}; stop it first") from error
     except DataDirError as error:

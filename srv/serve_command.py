@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from srv import app
+from srv import app, process
 from srv.config import Settings, unknown_variables
 from srv.exits import Exit, StartFailedError
 from srv.logs import configure_logs
@@ -27,7 +27,7 @@ def serve(_options: argparse.Namespace, settings: Settings) -> int:
     for name in unknown_variables(app.SETTINGS, os.environ):
         _log.warning("unknown_setting", variable=name)
     try:
-        app.run(app.serve(settings))
+        process.run(app.serve(settings))
     except StartFailedError as error:
         _log.error("start_failed", code=int(error.code), reason=str(error))
         return error.code

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from srv import app
+from srv import app, process
 from srv.exits import Exit, StartFailedError
 from store.errors import StorageUnavailableError
 from tests.legacy_dirs import populate
@@ -171,7 +171,7 @@ def test_a_store_that_another_program_holds_is_named(data_dir: Path, monkeypatch
     monkeypatch.setattr(app, "open_sqlite", busy)
     data_dir.mkdir()
     with pytest.raises(StartFailedError, match=r"zones\.db is in use: another program holds it; close that") as caught:
-        app.run(app.open_store(data_dir))
+        process.run(app.open_store(data_dir))
     assert caught.value.code == Exit.STORE_REFUSED
 
 
