@@ -43,12 +43,12 @@ types: setup  ## write what follows from the table of methods: the OpenRPC docum
 bench: setup  ## measure the daemon beside its yardsticks; make bench ARGS="--only appends" takes some rows
 	@$(VENV)/bin/python -m bench $(ARGS)
 
-# The part above the marker is what the daemon runs with; the Dockerfile takes that part only.
+# The part above the marker is what the daemon runs with, over either engine; the Dockerfile takes that part only.
 lock: setup  ## take the newest versions that pyproject.toml and tests/node/package.json allow into the locks
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	compile="$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra build pyproject.toml"; \
-	$$compile --extra dev --extra postgres --output-file "$$work/all"; \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --extra build --extra postgres pyproject.toml"; \
+	$$compile --extra dev --output-file "$$work/all"; \
 	$$compile --constraint "$$work/all" --output-file "$$work/runtime"; \
 	{ echo '# Made by `make lock`. Holds for CPython 3.11 to 3.14 on Linux and macOS.'; \
 	  echo '# runtime'; \

@@ -85,7 +85,7 @@ def test_the_image_installs_the_runtime_part_of_the_lock() -> None:
     cut = next(rest.split(" > ")[0] for word, rest in stages()[0] if word == "RUN" and rest.startswith("sed"))
     lock = subprocess.run(cut, shell=True, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     pinned = {Requirement(line.rstrip(" \\")).name for line in lock.splitlines() if line and line[0] not in " #"}
-    assert {"aiohttp", "jsonrpcserver", "setuptools"} <= pinned
+    assert {"aiohttp", "asyncpg", "jsonrpcserver", "setuptools"} <= pinned
     assert not {"pytest", "mypy", "ruff", "uv"} & pinned
 
 

@@ -208,9 +208,9 @@ def test_the_lock_of_the_node_packages_pins_versions_with_hashes_and_names_no_ad
 
 
 def test_the_runtime_part_is_enough_to_run_and_no_more() -> None:
-    """What the image installs is all that the daemon needs, and the build tools that install it."""
+    """What the image installs is all that the daemon needs over either engine, and the build tools that install it."""
     asked = project()["project"]
-    needed = needed_by(asked["dependencies"])
+    needed = needed_by([*asked["dependencies"], *asked["optional-dependencies"]["postgres"]])
     build = needed_by(asked["optional-dependencies"]["build"])
     assert needed <= names("runtime")
     unneeded = {each for each in names("runtime") - needed - build if _is_for_this_machine(each)}
