@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from migrations.sources import StoredSessions
 from store.engine import Change, CompleteSession, ImportSession, MoveSession, Outcome
 from store.errors import ZoneNotFoundError
 from store.limits import TIME_MS_MAX
+from store.place import StoredSessions
 from store.records import FileStat, ImportFile, ZoneStat
 from store.zones import Zone, agent_archive_zone
 

@@ -15,8 +15,9 @@ from migrations.block_zones_v1 import migrate_block_zones_v1
 from migrations.promote_template_sessions_v1 import migrate_promote_template_sessions_v1
 from migrations.records import MigrationReport, Progress
 from migrations.rehearsal import Rehearsal
-from migrations.sources import SCRATCH_DIR, LegacySources, MigrationRun, StoredSessions
+from migrations.sources import SCRATCH_DIR, LegacySources, MigrationRun
 from store.engine import Engine
+from store.place import StoredSessions
 
 BUSY_MS: Final = 5_000
 """How long to wait for another program's lock on a legacy database, before a file or a template counts as locked."""

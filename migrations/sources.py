@@ -11,31 +11,14 @@ from typing import Final, Protocol
 from migrations.legacy import FILESTORE_DB, OBJECTS_DB, LegacyDatabase, find_legacy_file, open_for_reading
 from migrations.records import Progress
 from store.engine import Change, Outcome
-from store.records import ZoneStat
-from store.zones import Zone
+from store.place import StoredSessions
 
 SCRATCH_DIR: Final = "migration_copies"
 """In the data directory: copies of databases that cannot be read where they are. Removed at the end, or at the next start."""
 
 
-class StoredSessions(Protocol):
-    """What the migrations ask of what is stored: a part of `store.engine.Engine`, where each verb is described."""
-
-    async def zone_stat(self, zone: Zone) -> ZoneStat | None:
-        """See `Engine.zone_stat`."""
-
-    async def zones_of(self, definition_id: str) -> list[ZoneStat]:
-        """See `Engine.zones_of`."""
-
-    async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
-        """See `Engine.read_bytes`."""
-
-    async def origins(self) -> set[str]:
-        """See `Engine.origins`."""
-
-
 class SessionStore(StoredSessions, Protocol):
-    """The same, where sessions can be taken over."""
+    """What the migrations ask of a store: what is stored, and to take sessions over."""
 
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`."""

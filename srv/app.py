@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
@@ -15,14 +13,8 @@ from typing import Final
 
 import structlog
 
-from migrations.records import (
-    BLOCK_ZONES_V1,
-    MigrationFailedError,
-    MigrationInterruptedError,
-    MigrationReport,
-    Progress,
-)
-from migrations.runner import plan_migrations, run_migrations
+from migrations.records import BLOCK_ZONES_V1, MigrationFailedError, MigrationInterruptedError, MigrationReport
+from migrations.runner import run_migrations
 from rpc.dispatch import Dispatcher
 from rpc.files import Files
 from rpc.methods import method_table, reading, refusing
@@ -52,11 +44,12 @@ from store.errors import (
     StoreRefusedError,
 )
 from store.limits import Limits
+from store.place import Place
 from store.preview_worker import PreviewWorker
 from store.sessions import Sessions
-from store.sqlite import backup, open_sqlite
+from store.sqlite import backup
 from store.sqlite.backup import Copied
-from store.sqlite.looking import StoredSessions, ask_sessions
+from store.sqlite.place import FilePlace
 from store.writer import Writer
 
 SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
@@ -81,126 +74,49 @@ async def serve(settings: Settings) -> None:
     await daemon.run()
 
 
+def place_of(data_dir: Path, url: str | None = None) -> Place:
+    """Say where the sessions of a data directory are kept: in its file, or at a URL.
+
+    Raises:
+        StartFailedError: the URL is none, or the package is missing that it needs.
+    """
+    if url is None:
+        return FilePlace(data_dir / STORE_FILE)
+    try:
+        from store.postgres.place import DatabasePlace  # noqa: PLC0415 - asyncpg is there where it was asked for
+    except ImportError as error:
+        message = "--store needs the package asyncpg: install zonekeeper[postgres]"
+        raise StartFailedError(Exit.WRONG_USAGE, message) from error
+    with failures_as_exits():
+        return DatabasePlace(url, new_loop)
+
+
 async def open_store(data_dir: Path, url: str | None = None) -> Engine:
     """Open the store of a data directory, or the one at a URL, and make it where there is none.
 
     Raises:
         StartFailedError: it is damaged, foreign or too new, or cannot be opened at the moment.
     """
-    if url is not None:
-        return await _open_database(url)
-    path = _store_path(data_dir)
-    try:
-        make_directory(path.parent)
-        return await open_sqlite(path)
-    except StoreRefusedError as error:
-        raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
-    except StoreError as error:
-        raise StartFailedError(Exit.STORE_REFUSED, _unusable(path, error)) from error
-    except OSError as error:
-        raise StartFailedError(Exit.WRONG_USAGE, f"{path.parent} cannot be used: {error.strerror}") from error
-
-
-async def _open_database(url: str) -> Engine:
-    try:
-        from store.postgres import open_postgres  # noqa: PLC0415 - asyncpg is there where it was asked for
-    except ImportError as error:
-        message = "--store needs the package asyncpg: install zonekeeper[postgres]"
-        raise StartFailedError(Exit.WRONG_USAGE, message) from error
-    try:
-        return await open_postgres(url, new_loop)
-    except (ValueError, StoreRefusedError, StoreError) as error:
-        message = f"the store of --store cannot be opened: {error}"
-        raise StartFailedError(Exit.STORE_REFUSED, message) from error
-
-
-def _unusable(path: Path, error: StoreError) -> str:
-    """Say which store cannot be opened, why, and what to do."""
-    if path.is_dir():
-        return f"the store {path} is a directory, not a file; move it away and start again"
-    if getattr(error.__cause__, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"the store {path} is in use: another program holds it; close that and start again"
-    return f"the store {path} cannot be opened: {error}. {error.hint}"
-
-
-def _store_path(data_dir: Path) -> Path:
-    return data_dir / STORE_FILE
-
-
-async def _open_copy(data_dir: Path, scratch: Path) -> Engine | None:
-    """Open a copy of the store, made while nobody writes to it; None where there is no store."""
-    path = _store_path(data_dir)
-    copy = _store_path(scratch)
-    copy.parent.mkdir()
-    for suffix in ("", "-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            await asyncio.to_thread(shutil.copyfile, f"{path}{suffix}", f"{copy}{suffix}")
-    if not copy.exists():
-        return None
-    try:
-        return await open_store(scratch)
-    except StartFailedError as error:
-        raise StartFailedError(error.code, str(error).replace(str(copy), str(path))) from error
+    place = place_of(data_dir, url)
+    if url is None:
+        path = data_dir / STORE_FILE
+        try:
+            make_directory(path.parent)
+        except OSError as error:
+            raise StartFailedError(Exit.WRONG_USAGE, f"{path.parent} cannot be used: {error.strerror}") from error
+    with failures_as_exits():
+        return await place.open()
 
 
 @contextlib.contextmanager
-def _migration_failures() -> Iterator[None]:
+def failures_as_exits() -> Iterator[None]:
+    """End by a failure of the store or of a migration with the exit code that it is."""
     try:
         yield
     except MigrationFailedError as error:
         raise StartFailedError(Exit.MIGRATION_FAILED, str(error)) from error
-    except StoreError as error:
+    except (StoreError, StoreRefusedError) as error:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
-
-
-async def migrate(
-    data_dir: Path,
-    engine: Engine,
-    *,
-    progress: Callable[[Progress], None],
-    stop: Callable[[], bool],
-    force: bool = False,
-) -> list[MigrationReport]:
-    """Run both migrations.
-
-    Raises:
-        StartFailedError: one cannot run.
-        MigrationInterruptedError: `stop` said so.
-    """
-    with _migration_failures():
-        return await run_migrations(data_dir, engine, now_ms=now_ms, progress=progress, stop=stop, force=force)
-
-
-async def plan(
-    data_dir: Path, *, progress: Callable[[Progress], None], stop: Callable[[], bool], force: bool = False
-) -> list[MigrationReport]:
-    """Tell what `migrate` would do. Nothing in the data directory changes: the store is looked at in a copy.
-
-    Raises as `migrate` and `open_store` do.
-    """
-    with tempfile.TemporaryDirectory(prefix="zonekeeper-dry-run-") as scratch, _migration_failures():
-        engine = await _open_copy(data_dir, Path(scratch))
-        try:
-            return await plan_migrations(data_dir, engine, now_ms=now_ms, progress=progress, stop=stop, force=force)
-        finally:
-            if engine is not None:
-                await engine.close()
-
-
-async def left_to_migrate(data_dir: Path, *, progress: Callable[[Progress], None]) -> list[MigrationReport]:
-    """Tell what `migrate` would do, whatever the marker says. Nothing changes, and a daemon may be running meanwhile.
-
-    Raises:
-        StartFailedError: the old data cannot be read, or the store.
-    """
-
-    async def question(sessions: StoredSessions | None) -> list[MigrationReport]:
-        return await plan_migrations(data_dir, sessions, now_ms=now_ms, force=True, progress=progress)
-
-    path = _store_path(data_dir)
-    with _migration_failures():
-        is_there = path.exists() and path.stat().st_size > 0
-        return await (ask_sessions(path, question) if is_there else question(None))
 
 
 def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None]) -> Copied:
@@ -210,7 +126,7 @@ def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None])
         StartFailedError: it cannot be read, or the copy not be written.
     """
     try:
-        return backup.copy_store(_store_path(data_dir), copy, progress)
+        return backup.copy_store(data_dir / STORE_FILE, copy, progress)
     except StorageFullError as error:
         raise StartFailedError(Exit.FAILED, f"the disk of {copy.parent} is full: nothing was left there") from error
     except StoreRefusedError as error:
@@ -272,7 +188,10 @@ class Daemon:
         with MigrationTicker(BLOCK_ZONES_V1, self._announcer.migrating) as ticker:
             engine = await open_store(self._data_dir.path, self._settings.store)
             try:
-                reports = await migrate(self._data_dir.path, engine, progress=ticker.progress, stop=self._stop.is_asked)
+                with failures_as_exits():
+                    reports = await run_migrations(
+                        self._data_dir.path, engine, now_ms=now_ms, progress=ticker.progress, stop=self._stop.is_asked
+                    )
             except BaseException:
                 await engine.close()
                 raise

@@ -21,10 +21,10 @@ def _rows(*names: str) -> list[Setting]:
 
 _DATA_DIR: Final = _rows("data-dir")
 _UNASKED: Final = [replace(row, is_option=False) for row in _DATA_DIR]
-_DATA_DIR_AND_LOGS: Final = [
+_DATA_AND_LOGS: Final = [
     # The report says what was done; the log need only say what was wrong.
     replace(row, default=lambda: "warning", default_text="warning") if row.name == "log-level" else row
-    for row in _rows("data-dir", "log-format", "log-level")
+    for row in _rows("data-dir", "store", "log-format", "log-level")
 ]
 
 
@@ -119,7 +119,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             _flag("--force", "look again, even where a marker says that all is done"),
             _flag("--json", "print the report as JSON"),
         ),
-        lambda: _DATA_DIR_AND_LOGS,
+        lambda: _DATA_AND_LOGS,
         tuple(code for code in Exit if code is not Exit.CANNOT_LISTEN),
     ),
     Command(

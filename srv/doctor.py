@@ -32,7 +32,7 @@ def examine(settings: Settings, show: Show) -> Report:
     data_dir = settings.data_dir
     report = Report(data_dir)
     store = store_checks(data_dir / STORE_FILE, show)
-    migration, migration_facts = migration_checks(data_dir, show, can_read_store=store.can_be_read)
+    migration, migration_facts = migration_checks(data_dir, None, show, can_read_store=store.can_be_read)
     environment, environment_facts = environment_checks(settings, running_daemon(data_dir), store.facts)
     report.checks = [*store.checks, *migration, *environment]
     report.findings_left_off = store.findings_left_off

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from migrations.records import (
     TemplatePromoteStats,
 )
 from migrations.records import Progress as MigrationProgress
+from migrations.runner import plan_migrations
 from srv import app, process
 from srv.doctor_report import Check, Finding, State
 from srv.exits import StartFailedError
@@ -28,7 +30,9 @@ _FAILURES_MAX: Final = 100
 _MIGRATE: Final = "Run zonekeeper migrate --force, with the daemon stopped."
 
 
-def migration_checks(data_dir: Path, show: Show, *, can_read_store: bool) -> tuple[list[Check], dict[str, Any] | None]:
+def migration_checks(
+    data_dir: Path, store: str | None, show: Show, *, can_read_store: bool
+) -> tuple[list[Check], dict[str, Any] | None]:
     """Check whether anything is left to migrate; returns the checks, and the member `migration` of the JSON.
 
     The old data is only read, from copies in the system's temporary directory.
@@ -47,13 +51,24 @@ def migration_checks(data_dir: Path, show: Show, *, can_read_store: bool) -> tup
         show(now.migration, now.done, now.total)
 
     try:
-        reports = process.run(app.left_to_migrate(data_dir, progress=progress))
+        with app.failures_as_exits():
+            reports = process.run(_left_to_migrate(data_dir, store, progress))
     except StartFailedError as error:
         hint = "Close every program that uses the old data, and look at it and at the disk."
         unreadable = Finding("OLD_DATA_UNREADABLE", State.WRONG, str(error), hint)
         return [*checks, Check.of(AREA, "left behind", "cannot be told", [unreadable])], None
     checks.append(_left_behind(reports))
     return checks, {report.name: asdict(report.stats) for report in reports}
+
+
+async def _left_to_migrate(
+    data_dir: Path, store: str | None, progress: Callable[[MigrationProgress], None]
+) -> list[MigrationReport]:
+    """Ask what a migration would do whatever the marker says."""
+    place = app.place_of(data_dir, store)
+    return await place.ask(
+        lambda sessions: plan_migrations(data_dir, sessions, now_ms=app.now_ms, force=True, progress=progress)
+    )
 
 
 def _marker_detail(data_dir: Path, paths: dict[str, Path | None]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from migrations.records import MigrationInterruptedError, MigrationOutcome, MigrationReport, Progress
+from migrations.runner import plan_migrations, run_migrations
 from srv import app, process
 from srv.config import Settings
 from srv.data_dir import DataDir, DataDirError, DataDirInUseError
@@ -31,7 +32,9 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     if not settings.data_dir.is_dir():
         raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
     try:
-        reports = process.run(_migrate(settings.data_dir, is_dry_run=options.dry_run, force=options.force))
+        reports = process.run(
+            _migrate(settings.data_dir, settings.store, is_dry_run=options.dry_run, force=options.force)
+        )
     except DataDirInUseError as error:
         raise StartFailedError(Exit.DATA_DIR_IN_USE, f"{error}; stop it first") from error
     except DataDirError as error:
@@ -44,7 +47,7 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     return Exit.FAILED if any(report.failures for report in reports) else Exit.STOPPED
 
 
-async def _migrate(path: Path, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
+async def _migrate(path: Path, store: str | None, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
     stop = _stop_at_signal()
     data_dir = DataDir(path)
     with progress_bar() as show:
@@ -54,13 +57,20 @@ async def _migrate(path: Path, *, is_dry_run: bool, force: bool) -> list[Migrati
 
         if is_dry_run:
             data_dir.lock_without_a_trace()
-            with data_dir:
-                return await app.plan(path, progress=progress, stop=stop.is_set, force=force)
+            with data_dir, app.failures_as_exits():
+                return await app.place_of(path, store).ask(
+                    lambda sessions: plan_migrations(
+                        path, sessions, now_ms=app.now_ms, force=force, progress=progress, stop=stop.is_set
+                    ),
+                    is_held=True,
+                )
         data_dir.lock()
-        with data_dir:
-            engine = await app.open_store(path)
+        with data_dir, app.failures_as_exits():
+            engine = await app.open_store(path, store)
             try:
-                return await app.migrate(path, engine, progress=progress, stop=stop.is_set, force=force)
+                return await run_migrations(
+                    path, engine, now_ms=app.now_ms, progress=progress, stop=stop.is_set, force=force
+                )
             finally:
                 await engine.close()
 

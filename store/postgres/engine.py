@@ -12,11 +12,12 @@ from functools import partial
 from typing import Final
 
 from store.engine import Change, Outcome
+from store.errors import StoreRefusedError
 from store.postgres.batches import Batches
 from store.postgres.connections import Address
 from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory, PostgresHandle
-from store.postgres.schema import SCHEMA_VERSION, upgrade
+from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
 from store.readers import Readers
 from store.reading import ReadingEngine
 from store.thread import WriterThread
@@ -70,6 +71,21 @@ class PostgresEngine(ReadingEngine):
         """Open the writing connection. Raises as `open_postgres` does."""
         await self._writer.call(self._open)
 
+    async def is_made(self) -> bool:
+        """Tell whether there is a store, instead of `open`: for whoever only reads.
+
+        Raises:
+            StoreRefusedError: it is another program's, or in another form than this version's.
+        """
+        shown = self._address.shown
+        version = await self._writer.call(self._version)
+        if 0 < version < SCHEMA_VERSION:
+            raise StoreRefusedError(
+                f"{shown} was written by an older version of Zonekeeper (stored form {version}, this program knows"
+                f" {SCHEMA_VERSION}); the next start of a daemon brings it up to date"
+            )
+        return version > 0
+
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`."""
         return await self._writer.call(partial(self._apply, batch))
@@ -108,6 +124,10 @@ class PostgresEngine(ReadingEngine):
             handle = self._batches.handle()
             upgrade(handle, self._address.shown)
             self._ask_facts()
+
+    def _version(self) -> int:
+        with translated(f"the store {self._address.shown}"):
+            return version_of(self._batches.handle(), self._address.shown)
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         self.sync_seconds = 0.0

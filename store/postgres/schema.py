@@ -49,7 +49,7 @@ def upgrade(handle: PostgresHandle, shown: str) -> None:
         StoreRefusedError: written by a newer program, or the schema is another program's.
         asyncpg.PostgresError: whatever the server says.
     """
-    if _version(handle, shown) == SCHEMA_VERSION:
+    if version_of(handle, shown) == SCHEMA_VERSION:
         return
     for tries_left in reversed(range(_TRIES_MAX)):
         try:
@@ -61,8 +61,8 @@ def upgrade(handle: PostgresHandle, shown: str) -> None:
             return
 
 
-def _version(handle: PostgresHandle, shown: str) -> int:
-    """Return the version of the stored form, 0 for a new store."""
+def version_of(handle: PostgresHandle, shown: str) -> int:
+    """Return the version of the stored form, 0 for a new store. Raises as `upgrade` does."""
     tables = {name for (name,) in handle.fetch(_STATEMENTS["tables"])}
     if not tables:
         return 0
@@ -86,7 +86,7 @@ def _check(version: int, shown: str) -> None:
 def _take_steps(handle: PostgresHandle, shown: str) -> None:
     handle.script("BEGIN")
     try:
-        if _version(handle, shown) == 0:
+        if version_of(handle, shown) == 0:
             handle.script(_DEFINITIONS["schema"].text)
             handle.script(_DEFINITIONS["version"].text)
             handle.fetch(_STATEMENTS["first_version"])

@@ -56,7 +56,7 @@ def look_at(path: Path, look: Callable[[sqlite3.Connection], _Seen]) -> _Seen:
         return look(connection)
 
 
-async def ask_sessions(path: Path, question: Callable[[StoredSessions], Awaitable[_Seen]]) -> _Seen:
+async def ask_sessions(path: Path, question: Callable[[SqliteSessions], Awaitable[_Seen]]) -> _Seen:
     """Ask about the sessions of a store, twice where it was changed while it seemed to be at rest.
 
     Args:
@@ -70,7 +70,7 @@ async def ask_sessions(path: Path, question: Callable[[StoredSessions], Awaitabl
     if before is not None:
         try:
             with translated(f"the store {path}"), _opened(path, is_at_rest=True) as connection:
-                answer = await question(StoredSessions(connection))
+                answer = await question(SqliteSessions(connection))
         except Exception:
             if _at_rest(path) == before:
                 raise
@@ -78,13 +78,13 @@ async def ask_sessions(path: Path, question: Callable[[StoredSessions], Awaitabl
             if _at_rest(path) == before:
                 return answer
     with translated(f"the store {path}"), _opened(path, is_at_rest=False) as connection:
-        return await question(StoredSessions(connection))
+        return await question(SqliteSessions(connection))
 
 
-class StoredSessions:
+class SqliteSessions:
     """Sessions as they are stored, read by somebody who does not own the store; each question is one transaction.
 
-    The verbs are those of `store.engine.Engine`. They block: this is for a process that does nothing else meanwhile.
+    The verbs are those of `store.place.StoredSessions`. They block: this is for a process that does nothing else meanwhile.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:

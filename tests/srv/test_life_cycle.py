@@ -18,6 +18,7 @@ import pytest
 from srv import app, process
 from srv.exits import Exit, StartFailedError
 from store.errors import StorageUnavailableError
+from store.sqlite import place
 from tests.legacy_dirs import populate
 from tests.srv.daemon import ROOT, Daemon, environment_with, is_over, read_response, rpc_body, seconds_since
 
@@ -168,7 +169,7 @@ def test_a_store_that_another_program_holds_is_named(data_dir: Path, monkeypatch
         cause.sqlite_errorname = "SQLITE_BUSY"
         raise StorageUnavailableError("the database cannot be used at the moment (SQLITE_BUSY)") from cause
 
-    monkeypatch.setattr(app, "open_sqlite", busy)
+    monkeypatch.setattr(place, "open_sqlite", busy)
     data_dir.mkdir()
     with pytest.raises(StartFailedError, match=r"zones\.db is in use: another program holds it; close that") as caught:
         process.run(app.open_store(data_dir))

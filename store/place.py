@@ -1,0 +1,65 @@
+"""Where sessions are kept, as a file or a database: what there is to be had from outside a running daemon.
+
+Each engine has its own: `store/sqlite/place.py` and `store/postgres/place.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from store.engine import Engine
+from store.records import ZoneStat
+from store.zones import Zone
+
+Answer = TypeVar("Answer")
+
+
+class StoredSessions(Protocol):
+    """What is asked of sessions as they are stored: a part of `store.engine.Engine`, where each verb is described."""
+
+    async def zone_stat(self, zone: Zone) -> ZoneStat | None:
+        """See `Engine.zone_stat`."""
+
+    async def zones_of(self, definition_id: str) -> list[ZoneStat]:
+        """See `Engine.zones_of`."""
+
+    async def read_bytes(self, zone: Zone, name: str, start_byte: int, max_bytes: int) -> bytes:
+        """See `Engine.read_bytes`."""
+
+    async def origins(self) -> set[str]:
+        """See `Engine.origins`."""
+
+
+class Place(ABC):
+    """A place where a store is, or may be made.
+
+    Attributes:
+        shown: names it to people: a path, or a URL without user, password and options.
+    """
+
+    shown: str
+
+    @abstractmethod
+    async def open(self) -> Engine:
+        """Open the store as the daemon does: made where there is none, and brought up to date.
+
+        Raises:
+            StoreRefusedError: it is damaged, foreign or too new, or cannot be opened at the moment. It is as it was.
+        """
+
+    @abstractmethod
+    async def ask(
+        self, question: Callable[[StoredSessions | None], Awaitable[Answer]], *, is_held: bool = False
+    ) -> Answer:
+        """Ask about the sessions, of which there are None where there is no store yet. Nothing changes.
+
+        Args:
+            question: asks what there is to ask; may be called twice, with other sessions each time.
+            is_held: the caller holds the data directory, so that nobody writes: then no trace is left either, whatever state a
+                daemon that was killed has left.
+
+        Raises:
+            StoreRefusedError, StoreError: the store cannot be read. Else whatever `question` raises.
+        """
