@@ -6,14 +6,14 @@ A change looks before it stores: what is refused has changed nothing, so the oth
 from __future__ import annotations
 
 import uuid
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from store import limits
+from store.codec import RAW_CODEC, UnsoundPartError, unpacked
 from store.engine import AppendOutput, ArchiveSession, KeepPreview, WriteState
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageDamagedError
 from store.handle import Handle, PartRow, SessionKey
@@ -21,7 +21,7 @@ from store.kept import KeptSnapshots
 from store.lines import shift_of_duplicate
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
-from store.stored import RAW_CODEC, damaged, find_zone, has_content, last_part, read_parts, slice_of
+from store.stored import damaged, find_zone, has_content, last_part, read_parts, slice_of
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
@@ -139,13 +139,14 @@ class Changes:
         if stored is not None and not changed and not cut_off:
             self._kept.keep(known.key, parts, revision)
             return Written(len(change.content), stored.modified_at_ms, revision, known.session_id)
-        if not changed or changed[-1] is not parts[-1]:
-            changed.append(parts[-1])  # the last part tells the file's revision and time
         if cut_off:
             self.delete_from(known.key, SNAPSHOT_FILE, parts[-1].start_byte + 1)
-        self.put(known.key, SNAPSHOT_FILE, changed, change.now_ms, revision + 1)
-        self._kept.keep(known.key, parts, revision + 1)
-        return Written(len(change.content), change.now_ms, revision + 1, known.session_id)
+        revision += 1
+        self.put(known.key, SNAPSHOT_FILE, changed, change.now_ms, revision)
+        if not changed or changed[-1] is not parts[-1]:
+            self._stamp(known.key, SNAPSHOT_FILE, parts[-1], change.now_ms, revision)
+        self._kept.keep(known.key, parts, revision)
+        return Written(len(change.content), change.now_ms, revision, known.session_id)
 
     def append_output(self, change: AppendOutput) -> Appended:
         """See `AppendOutput`."""
@@ -215,6 +216,11 @@ class Changes:
             self._handle.put_parts(some)
         self.written_bytes += size_bytes
         return size_bytes
+
+    def _stamp(self, key: SessionKey, name: str, part: Part, modified_at_ms: int, revision: int) -> None:
+        """Have the last part tell of a change before it."""
+        stamp = {"modified_at_ms": modified_at_ms, "revision": revision}
+        self._handle.rows("stamp_part", key=key, name=name, start_byte=part.start_byte, **stamp)
 
     def flush(self) -> None:
         """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
@@ -324,17 +330,25 @@ class Changes:
     def _stored_parts(self, key: SessionKey) -> Iterator[Part]:
         """Read the snapshot as it is stored, sound or not: what is not sound is told by a checksum that fits no part."""
         with closing(self._handle.each("parts_from", key=key, name=SNAPSHOT_FILE, start_byte=0)) as rows:
-            for start_byte, _, size_bytes, _, crc32, codec, data in rows:
-                sound = codec == RAW_CODEC and size_bytes == len(data)
-                yield Part(start_byte, 0, 0, crc32 if sound else _UNSOUND, data)
+            for start_byte, _, size_bytes, _, crc32, codec, stored in rows:
+                try:
+                    yield Part(start_byte, 0, 0, crc32, unpacked(codec, stored, size_bytes, crc32))
+                except UnsoundPartError:
+                    yield Part(start_byte, 0, 0, _UNSOUND, b"")
 
 
 def _tail_of(newest_first: Sequence[Sequence[int]], crc32: int, codec: int, data: Any) -> Tail:
-    """Make the end of an output out of the shapes of its last parts, and the last part's data or its last byte."""
+    """Make the end of an output out of the shapes of its last parts, and the last part's data or its last byte.
+
+    A last part that cannot be decompressed may end within a line: then a line end is put before what comes behind it.
+    """
     start_byte, first_line, size_bytes, line_count, revision = newest_first[0]
-    ends_line = not data or data[-1:] == b"\n"
-    is_whole = codec == RAW_CODEC and isinstance(data, bytes) and len(data) == size_bytes
-    is_whole = is_whole and size_bytes <= limits.TAIL_PART_BYTES_MAX and zlib.crc32(data) == crc32
+    whole: bytes | None = None
+    with suppress(UnsoundPartError):
+        whole = unpacked(codec, data, size_bytes, crc32)
+    end = data if codec == RAW_CODEC else whole
+    ends_line = isinstance(end, bytes) and end[-1:] in {b"", b"\n"}
+    can_grow = codec == RAW_CODEC and size_bytes <= limits.TAIL_PART_BYTES_MAX
     parts = [OpenPart(row[0], row[1], row[2]) for row in reversed(newest_first)]
     return Tail(
         size_bytes=start_byte + size_bytes,
@@ -342,7 +356,7 @@ def _tail_of(newest_first: Sequence[Sequence[int]], crc32: int, codec: int, data
         revision=revision,
         ends_line=ends_line,
         open_parts=open_run(parts, ends_line=ends_line),
-        last=Part(start_byte, first_line, line_count, crc32, data) if is_whole else None,
+        last=Part(start_byte, first_line, line_count, crc32, whole) if can_grow and whole is not None else None,
     )
 
 

@@ -5,10 +5,10 @@ Each function is given rows as they are stored, of whatever kind their values ar
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from store.codec import UnsoundPartError, unpacked
 from store.limits import LINE_PART_BYTES_MAX, PART_BYTES, TIME_MS_MAX
 from store.lines import count_lines
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, parse_zone
@@ -16,7 +16,6 @@ from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, parse_zone
 RESTORE: Final = "Restore this session from a backup; everything else stays readable."
 WRITE_AGAIN: Final = "The next write of this snapshot mends it; else restore it from a backup."
 
-_RAW_CODEC: Final = 0
 _PART_COLUMNS: Final = 9
 
 
@@ -136,22 +135,25 @@ def check_part(file: FileName, before: Position, row: tuple[object, ...]) -> tup
             int() as line_count,
             int(),
             int() as revision,
-            int(),
-            int(),
-            _,
+            int() as crc32,
+            int() as codec,
+            stored,
         ):
             pass
         case _:
             start = row[0] if isinstance(row[0], int) else before.end_byte
             kinds = file.finding("PART_DAMAGED", "a part's row holds values of the wrong kind", start)
             return before._replace(parts=before.parts + 1, last=row[: _PART_COLUMNS - 1]), [kinds]
-    data = row[-1]
-    problem = _damage(row)
-    findings = [*_joint_findings(file, before, start_byte, first_line, data)]
-    if problem is not None or not isinstance(data, bytes):
-        findings.append(file.finding("PART_DAMAGED", f"the part at byte {start_byte} {problem}", start_byte))
+    try:
+        if start_byte < 0:
+            raise UnsoundPartError("begins before the file does")  # noqa: TRY301 - one more way to be unsound
+        data = unpacked(codec, stored, size_bytes, crc32)
+    except UnsoundPartError as error:
+        findings = _joint_findings(file, before, start_byte, first_line, None)
+        findings.append(file.finding("PART_DAMAGED", f"the part at byte {start_byte} {error}", start_byte))
         is_cut_well = True
     else:
+        findings = _joint_findings(file, before, start_byte, first_line, data)
         findings += _content_findings(file, start_byte, first_line, line_count, data)
         is_cut_well = _is_cut_well(file, data)
     if revision < 1:
@@ -182,24 +184,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and 0 <= value <= TIME_MS_MAX
 
 
-def _damage(row: tuple[object, ...]) -> str | None:
-    """Say why the bytes of a part are not those that were stored; None where they are."""
-    start_byte, _, size_bytes, _, _, _, crc32, codec, data = row
-    if not isinstance(start_byte, int) or start_byte < 0:
-        return "begins before the file does"
-    if codec != _RAW_CODEC:
-        return f"has codec {codec}, which this version does not know"
-    if not isinstance(data, bytes):
-        return "is not stored as bytes"
-    if len(data) != size_bytes:
-        return f"should have {size_bytes} bytes and has {len(data)}"
-    if zlib.crc32(data) != crc32:
-        return "fails its checksum"
-    return None
-
-
-def _joint_findings(file: FileName, before: Position, start_byte: int, first_line: int, data: object) -> list[Finding]:
-    """Check where a part begins by where the one before it ended."""
+def _joint_findings(
+    file: FileName, before: Position, start_byte: int, first_line: int, data: bytes | None
+) -> list[Finding]:
+    """Check where a part begins by where the one before it ended. Its bytes are None where they are unsound."""
     if start_byte > before.end_byte:
         message = f"bytes {before.end_byte} to {start_byte - 1} are missing"
         return [file.finding("PART_MISSING", message, before.end_byte)]
@@ -211,7 +199,7 @@ def _joint_findings(file: FileName, before: Position, start_byte: int, first_lin
         message = f"the part at byte {start_byte} says it begins with line {first_line}, and it is {before.end_line}"
         found.append(file.finding("LINES_MISCOUNTED", message, start_byte))
     # An append behind an unterminated part that could not be read begins with the line end that was missing.
-    if not before.is_cut_well and not (isinstance(data, bytes) and data.startswith(b"\n")):
+    if not before.is_cut_well and not (data is not None and data.startswith(b"\n")):
         where = "not end at a line end" if file.name == OUTPUT_FILE else f"not have {PART_BYTES} bytes"
         message = f"the part before byte {start_byte} does {where}, and is not the last one"
         found.append(file.finding("PART_MISCUT", message, start_byte))

@@ -28,6 +28,9 @@ PART_BYTES: Final = 64 * KIB
 TAIL_PART_BYTES_MAX: Final = 3 * KIB
 """A tail part grows in place up to this size: with its row header it stays on one 4 KiB page, which an append writes anyway."""
 
+COMPRESSED_PART_BYTES_MIN: Final = TAIL_PART_BYTES_MAX + 1
+"""A smaller part is stored as it is: it fits a page either way, and may yet grow."""
+
 LINE_PART_BYTES_MAX: Final = 64 * MIB
 """A line above this size, which only a broken old file holds, is stored and counted as several: parts are read whole."""
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from store.codec import UnsoundPartError, unpacked
 from store.errors import StorageDamagedError
 from store.handle import Handle, SessionKey
 from store.parts import Part
 from store.records import FileStat
 from store.zones import OUTPUT_FILE, Zone
-
-RAW_CODEC: Final = 0
-"""`file_parts.codec`: the data is stored as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +147,13 @@ def _sound(row: Sequence[object], zone: str, name: str) -> Part:
             int() as size_bytes,
             int() as line_count,
             int() as crc32,
-            int() as codec,
-            bytes() as data,
-        ) if codec == RAW_CODEC and len(data) == size_bytes and zlib.crc32(data) == crc32:
+            codec,
+            stored,
+        ):
+            try:
+                data = unpacked(codec, stored, size_bytes, crc32)
+            except UnsoundPartError as error:
+                raise damaged(zone, name, start_byte) from error
             return Part(start_byte, first_line, line_count, crc32, data)
         case _:
-            byte = row[0] if isinstance(row[0], int) else 0
-            raise damaged(zone, name, byte)
+            raise damaged(zone, name, row[0] if isinstance(row[0], int) else 0)

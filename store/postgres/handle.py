@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 
+from store.codec import packed
 from store.handle import Handle, PartRow, SessionKey
 from store.postgres.statements import Statement, load_statements
 from store.zones import Zone
@@ -90,14 +91,18 @@ class PostgresHandle(Handle):
                 statement = "parts_after"
 
     def put_parts(self, rows: Sequence[PartRow], grown: Sequence[PartRow] = ()) -> None:
-        """See `Handle.put_parts`. A row that is there is stored anew without touching an index, so all go in one statement."""
+        """See `Handle.put_parts`. A row that is there is stored anew without touching an index, so all go in one statement.
+
+        Each part is compressed where that helps, here, on the thread that stores it.
+        """
         if grown:
             # A statement may not meet a row twice.
             rows = list({(row[0], row[1], row[2]): row for row in (*grown, *rows)}.values())
-        keys, *columns = zip(*rows, strict=True)
+        keys, *columns, datas = zip(*rows, strict=True)
         homes, session_ids = zip(*keys, strict=True)
+        codecs, stored = zip(*map(packed, datas), strict=True)
         # The statement names its values in the order of its columns.
-        self.wait(self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns))
+        self.wait(self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns, codecs, stored))
 
     def insert_zone(
         self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None

@@ -25,7 +25,7 @@ WHERE zone.definition_id = ANY(:definition_ids) AND zone.archived_at_ms = -1;
 SELECT wanted.number, start_byte, first_line, size_bytes, line_count, revision, crc32, codec,
     CASE
         WHEN place > 1 THEN NULL
-        WHEN size_bytes <= :small_bytes THEN data
+        WHEN size_bytes <= :small_bytes OR codec <> 0 THEN data
         ELSE substr(data, greatest(length(data), 1))
     END
 FROM unnest(:homes::text[], :session_ids::text[]) WITH ORDINALITY AS wanted (home, session_id, number)

@@ -5,16 +5,21 @@
 -- Parts are stored, or stored anew where the same ones were shorter or other. All at once: a statement for each would cost the
 -- server more than its work.
 INSERT INTO zonekeeper.file_parts
-    (home, session_id, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision, crc32, data)
+    (home, session_id, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision, crc32, codec, data)
 SELECT * FROM unnest(
     :homes::text[], :session_ids::text[], :names::text[], :start_bytes::bigint[], :first_lines::bigint[],
-    :sizes_bytes::integer[], :line_counts::integer[], :modified_at_mss::bigint[], :revisions::bigint[], :crc32s::bigint[],
-    :datas::bytea[]
+    :sizes_bytes::integer[], :line_counts::integer[], :modified_at_mss::bigint[], :revisions::bigint[],
+    :crc32s::bigint[], :codecs::smallint[], :datas::bytea[]
 )
 ON CONFLICT (home, session_id, name, start_byte) DO UPDATE SET
     first_line = excluded.first_line, size_bytes = excluded.size_bytes, line_count = excluded.line_count,
     modified_at_ms = excluded.modified_at_ms, revision = excluded.revision,
     crc32 = excluded.crc32, codec = excluded.codec, data = excluded.data;
+
+-- name: stamp_part
+-- The last part of a file bears the file's revision and time. Its bytes stay, and are not stored anew.
+UPDATE zonekeeper.file_parts SET modified_at_ms = :modified_at_ms, revision = :revision
+WHERE home = :key.home AND session_id = :key.session_id AND name = :name AND start_byte = :start_byte;
 
 -- name: delete_parts_from
 -- The end of a file is cut off, or about to be stored anew.
@@ -83,9 +88,9 @@ SELECT start_byte, first_line, size_bytes, line_count, revision FROM zonekeeper.
 WHERE home = :key.home AND session_id = :key.session_id AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
 
 -- name: end_of_output
--- The last part of an output where it is small enough to grow, else its last byte; sound or not.
+-- The last part of an output where it is small enough to grow, or compressed, else its last byte; sound or not.
 SELECT crc32, codec,
-    CASE WHEN size_bytes <= :small_bytes THEN data ELSE substr(data, greatest(length(data), 1)) END
+    CASE WHEN size_bytes <= :small_bytes OR codec <> 0 THEN data ELSE substr(data, greatest(length(data), 1)) END
 FROM zonekeeper.file_parts
 WHERE home = :key.home AND session_id = :key.session_id AND name = 'output' ORDER BY start_byte DESC LIMIT 1;
 

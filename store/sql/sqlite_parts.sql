@@ -19,6 +19,11 @@ ON CONFLICT (zone_id, name, start_byte) DO UPDATE SET
 UPDATE file_parts SET size_bytes = ?5, line_count = ?6, modified_at_ms = ?7, revision = ?8, crc32 = ?9, data = ?10
 WHERE zone_id = ?1 AND name = ?2 AND start_byte = ?3;
 
+-- name: stamp_part
+-- The last part of a file bears the file's revision and time. Its bytes stay.
+UPDATE file_parts SET modified_at_ms = :modified_at_ms, revision = :revision
+WHERE zone_id = :key AND name = CAST(:name AS TEXT) AND start_byte = :start_byte;
+
 -- name: delete_parts_from
 -- The end of a file is cut off, or about to be stored anew.
 DELETE FROM file_parts WHERE zone_id = :key AND name = CAST(:name AS TEXT) AND start_byte >= :start_byte;
@@ -77,6 +82,6 @@ SELECT start_byte, first_line, size_bytes, line_count, revision FROM file_parts
 WHERE zone_id = :key AND name = 'output' ORDER BY start_byte DESC LIMIT :limit;
 
 -- name: end_of_output
--- The last part of an output where it is small enough to grow, else its last byte; sound or not.
-SELECT crc32, codec, CASE WHEN size_bytes <= :small_bytes THEN data ELSE substr(data, -1) END FROM file_parts
+-- The last part of an output where it is small enough to grow, or compressed, else its last byte; sound or not.
+SELECT crc32, codec, CASE WHEN size_bytes <= :small_bytes OR codec <> 0 THEN data ELSE substr(data, -1) END FROM file_parts
 WHERE zone_id = :key AND name = 'output' ORDER BY start_byte DESC LIMIT 1;

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from store import parts
+from store import codec, parts
 from store.engine import ImportSession, MoveSession
 from store.errors import StoreError
 from store.limits import Limits
@@ -54,6 +54,7 @@ def small_parts() -> Iterator[None]:
         patch.setattr(parts, "PART_BYTES", SMALL_PART)
         patch.setattr(parts, "LOOSE_PART_BYTES_MAX", SMALL_PART // 2)
         patch.setattr(parts, "TAIL_PART_BYTES_MAX", SMALL_PART // 8)
+        patch.setattr(codec, "COMPRESSED_PART_BYTES_MIN", SMALL_PART // 8 + 1)
         yield
 
 
