@@ -315,7 +315,8 @@ class Engine(ABC):
 
         Versions, and whatever the engine has of: `database_bytes`, `wal_bytes`; `checkpoint_age_ms`, since the log was last
         moved as a whole, and `checkpoint_pages_left` by the last try; `oldest_reader_ms`, the age of the oldest read that is
-        under way; `parts_merged` so far; `sync_failed`, whether the disk has refused what cannot be asked of it again.
+        under way; `parts_merged` so far; `sync_failed`, whether the disk has refused what cannot be asked of it again;
+        `durability`, what an acknowledgement means, see `store.durability.Durability.status`.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from store.errors import StorageDamagedError
 from store.handle import Handle
 from store.trace import TRACE
 
-_READERS: Final = 4
+READERS: Final = 4
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
@@ -34,15 +34,16 @@ class Readers:
         open_reading: Callable[[], Handle],
         translated: Callable[[str], AbstractContextManager[None]],
         is_lost: Callable[[BaseException], bool] = lambda _: False,
+        readers: int = READERS,
     ) -> None:
-        """Say how a handle is opened, how its errors are told, and which of them mean that it was lost.
+        """Say how a handle is opened, how its errors are told, which of them mean that it was lost, and how many there are.
 
         Each thread opens its own with its first question, and anew with the one that finds it lost.
         """
         self._open_reading = open_reading
         self._translated = translated
         self._is_lost = is_lost
-        self._threads = ThreadPoolExecutor(_READERS, name)
+        self._threads = ThreadPoolExecutor(readers, name)
         self._own = threading.local()
         self._began: dict[int, float] = {}
         self.handles: set[Handle] = set()

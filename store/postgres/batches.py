@@ -3,9 +3,9 @@
     begin → lock the agents → look at their sessions → the changes → store the batch's id and commit
 
 Whatever this process remembers of a session is compared with what was looked at, under the lock, before a change uses it. A
-commit whose answer is lost may have taken effect or not: then the batch's id is stored on a new connection. That waits for a
-transaction which still holds the id, and fails where it has been stored; where it succeeds the lost commit can never take
-effect any more, since the id is taken.
+commit whose answer is lost may have taken effect or not: then the batch's id is claimed on a new connection. That waits for a
+transaction which still holds the id, and tells where it has been stored; where it has not, the claim stores it, and the lost
+commit can never take effect any more.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import structlog
 
 from store import limits
 from store.changes import TAIL_PARTS_MAX, Changes, Current
+from store.durability import Level
 from store.engine import Change, CompleteSession, MoveSession, Outcome
 from store.errors import StorageUnavailableError
+from store.postgres.durability import Commits
 from store.postgres.failures import CONNECTION_ERRORS, is_lost, is_retried
 from store.postgres.handle import Key, PostgresHandle
 from store.verbs import Verbs
@@ -44,9 +46,6 @@ _PAUSE_SECONDS: Final = 0.01
 _ASK_SECONDS_MAX: Final = 30.0
 """How long is asked what became of a commit whose answer was lost. A server that restarts is back by then."""
 
-_BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 30000"
-"""The server ends a transaction whose daemon is gone without a word, and so holds its agents. Nothing outlives the commit."""
-
 _ASK_PAUSE_SECONDS: Final = 0.1
 _AGENTS_HEARD_OF_MAX: Final = 100_000
 
@@ -54,7 +53,7 @@ _Failures = (asyncpg.PostgresError, *CONNECTION_ERRORS)
 
 
 class CommitLostError(Exception):
-    """The answer to a commit was lost."""
+    """The answer to a commit was lost, or says that the commit did not wait for what it should have."""
 
 
 class Batches:
@@ -64,6 +63,7 @@ class Batches:
         changes: what is remembered of sessions between batches.
         sync_seconds: how long the last commit took.
         applied: batches so far.
+        level: what the last commit meant; None before there was one.
     """
 
     def __init__(self, open_handle: Callable[[], PostgresHandle]) -> None:
@@ -75,6 +75,9 @@ class Batches:
         self.changes: Changes
         self.sync_seconds = 0.0
         self.applied = 0
+        self.level: Level | None = None
+        self._must_choose = False
+        self._is_warned = False
 
     def handle(self) -> PostgresHandle:
         """Return the writing connection, open."""
@@ -82,6 +85,8 @@ class Batches:
             self.drop()
         if self._handle is None:
             self._handle = self._open()
+            self._must_choose = False
+            self._handle.connection.add_log_listener(self._hear)
             self.changes = Changes(self._handle)
             self._verbs = Verbs(
                 self._handle, self.changes, (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
@@ -120,8 +125,9 @@ class Batches:
         handle = self.handle()
         self._introduce(handle, agents)
         try:
-            handle.script(_BEGIN)
-            handle.rows("lock_agents", definition_ids=agents)
+            self._begin(handle)
+            locked = handle.rows("lock_agents", definition_ids=agents)
+            self._weigh(handle, Commits(*locked[0]))
             self._look(handle, agents)
             outcomes = [self._verbs.outcome(change) for change in batch]
             self.changes.flush()
@@ -136,6 +142,41 @@ class Batches:
             raise
         self.applied += 1
         return outcomes
+
+    def _begin(self, handle: PostgresHandle) -> None:
+        terms = handle.terms
+        handle.script(f"{terms.begin_writing}; {terms.choose_durability}" if self._must_choose else terms.begin_writing)
+
+    def _weigh(self, handle: PostgresHandle, now: Commits) -> None:
+        """Have the commit of the open transaction mean what was asked for.
+
+        Raises:
+            StorageUnavailableError: the server no longer lets it.
+        """
+        wanted = handle.terms.durability
+        enough = now.raised(wanted)
+        if enough.level < wanted:
+            self._tell(enough)
+            raise StorageUnavailableError(
+                f"the database would keep this less safely than --durability {wanted.word} asks for: {enough.lack}"
+            )
+        if enough != now:
+            # A role or a database that has it so: from now on it is said with the BEGIN.
+            self._must_choose = True
+            handle.script(handle.terms.choose_durability)
+        self._tell(enough)
+
+    def _tell(self, commits: Commits) -> None:
+        """Log that commits have another meaning than before."""
+        if (level := commits.level) != self.level:
+            if self.level is not None:
+                log = _log.warning if level < self.level else _log.info
+                log("durability_changed", level=level.word, before=self.level.word, reason=commits.lack)
+            self.level = level
+
+    def _hear(self, _connection: object, message: Any) -> None:
+        """A commit whose wait for a standby was broken off succeeds, with a warning."""
+        self._is_warned = self._is_warned or message.severity_en == "WARNING"
 
     def _look(self, handle: PostgresHandle, agents: list[str]) -> None:
         """Compare what is remembered with what is stored, and read the ends of outputs that are not known, all at once."""
@@ -160,13 +201,20 @@ class Batches:
         """Store the batch's id and commit, in one message; the id is ours, so it may stand in the text."""
         began = perf_counter()
         try:
-            handle.script(f"INSERT INTO zonekeeper.batches (id) VALUES ('{batch_id}'); COMMIT")
+            self._finish(handle, f"INSERT INTO zonekeeper.batches (id) VALUES ('{batch_id}'); COMMIT")
+        finally:
+            self.sync_seconds = perf_counter() - began
+
+    def _finish(self, handle: PostgresHandle, commit: str) -> None:
+        self._is_warned = False
+        try:
+            handle.script(commit)
         except _Failures as error:
             if not is_lost(error):
                 raise
             raise CommitLostError from error
-        finally:
-            self.sync_seconds = perf_counter() - began
+        if self._is_warned:
+            raise CommitLostError
 
     def _asked_again(self, batch_id: uuid.UUID) -> list[Outcome] | None:
         """Find out what became of a commit, on a new connection: its outcomes, or None where it will never take effect.
@@ -177,8 +225,8 @@ class Batches:
         until = perf_counter() + _ASK_SECONDS_MAX
         while True:
             try:
-                is_ours = bool(self.handle().rows("claim_batch", id=batch_id))
-            except _Failures as error:
+                is_ours = self._claim(batch_id)
+            except (CommitLostError, *_Failures) as error:
                 self.drop()
                 if perf_counter() > until:
                     raise StorageUnavailableError(
@@ -189,11 +237,21 @@ class Batches:
                 _log.info("commit_answer_lost", took_effect=not is_ours)
                 return None if is_ours else self._outcomes
 
+    def _claim(self, batch_id: uuid.UUID) -> bool:
+        """Store the id of a batch unless it is there; tells whether the batch will never take effect."""
+        handle = self.handle()
+        self._begin(handle)
+        ((is_claim, *commits),) = handle.rows("claim_batch", id=batch_id)
+        self._weigh(handle, Commits(*commits))
+        self._finish(handle, "COMMIT")
+        return bool(is_claim)
+
     def _introduce(self, handle: PostgresHandle, agents: list[str]) -> None:
         """Make the rows by which agents are locked, where we have not heard of them yet."""
         unheard = [agent for agent in agents if agent not in self._heard_of]
         if unheard:
-            handle.rows("add_agents", definition_ids=unheard)
+            with handle.transaction():
+                handle.rows("add_agents", definition_ids=unheard)
             if len(self._heard_of) > _AGENTS_HEARD_OF_MAX:
                 self._heard_of.clear()
             self._heard_of.update(unheard)

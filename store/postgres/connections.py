@@ -9,10 +9,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from store.postgres.handle import LoopFactory, PostgresHandle
+from store.postgres.terms import Terms
 
-_CONNECT_SECONDS: Final = 10.0
-_STATEMENT_SECONDS: Final = 60.0
-"""For one statement; the largest change, a snapshot of 64 MiB, takes one."""
+_CONNECT_SECONDS: Final = 5.0
+"""A server that has not answered by then hangs, or is not there."""
+
+_ANSWER_SECONDS: Final = 10.0
+"""How much longer than a statement may take its answer is waited for: the server ends it, unless it hangs itself."""
 
 _CACHED_STATEMENTS: Final = 100
 
@@ -22,12 +25,13 @@ class Address:
     """Where a store is. Shown anywhere, it is `shown`: without the password.
 
     Attributes:
-        url: for asyncpg, as libpq has it; the password may also stand in `~/.pgpass`, a service file, or `PGPASSWORD`.
-        statement_cache_size: statements that a connection keeps prepared; 0 where a pooler cannot follow them.
+        url: for asyncpg, as libpq has it; the password may also stand in `~/.pgpass`, a service file, or `PGPASSWORD`. Of
+            several hosts the first one is used that may be written to, unless its `target_session_attrs` says otherwise.
+        statement_cache_size: statements that a connection keeps prepared; None where that is found out.
     """
 
     url: str = field(repr=False)
-    statement_cache_size: int = _CACHED_STATEMENTS
+    statement_cache_size: int | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -40,10 +44,11 @@ class Address:
         if parts.scheme not in {"postgresql", "postgres"}:
             raise ValueError("must be a URL such as postgresql://host/database")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        size = options.pop("statement_cache_size", str(_CACHED_STATEMENTS))
-        if not size.isascii() or not size.isdecimal():
+        options.setdefault("target_session_attrs", "read-write")
+        size = options.pop("statement_cache_size", None)
+        if size is not None and not (size.isascii() and size.isdecimal()):
             raise ValueError("statement_cache_size must be a number")
-        return cls(urlunsplit(parts._replace(query=urlencode(options))), int(size))
+        return cls(urlunsplit(parts._replace(query=urlencode(options))), None if size is None else int(size))
 
     @property
     def shown(self) -> str:
@@ -51,20 +56,63 @@ class Address:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
-    def open(self, new_loop: LoopFactory) -> PostgresHandle:
-        """Open a connection and the loop it lives on. Raises asyncpg's errors and the system's."""
-        loop = new_loop()
+
+class Connections:
+    """Opens the connections of one daemon.
+
+    Attributes:
+        is_pooled: there is a pooler between us and the server; known once a connection was opened.
+    """
+
+    def __init__(self, address: Address, terms: Terms, new_loop: LoopFactory) -> None:
+        """Keep where to, on which terms, and what makes the loop that a connection lives on."""
+        self._address = address
+        self._terms = terms
+        self._new_loop = new_loop
+        self._statement_cache_size = address.statement_cache_size
+        self.is_pooled = False
+
+    def open(self) -> PostgresHandle:
+        """Open one. Raises asyncpg's errors and the system's.
+
+        A pooler in transaction mode hands the next transaction to another connection, where what was prepared is not known.
+        So the first one that is opened prepares nothing that outlives a transaction, and looks whether there is a pooler.
+        """
+        handle = self._open(self._statement_cache_size or 0)
+        if self._statement_cache_size is not None:
+            return handle
         try:
-            return PostgresHandle(loop.run_until_complete(self._connect()), loop)
+            self.is_pooled = _is_pooled(handle)
+        except BaseException:
+            handle.close()
+            raise
+        self._statement_cache_size = 0 if self.is_pooled else _CACHED_STATEMENTS
+        if self.is_pooled:
+            return handle
+        handle.close()
+        return self._open(self._statement_cache_size)
+
+    def _open(self, statement_cache_size: int) -> PostgresHandle:
+        loop = self._new_loop()
+        try:
+            connection = loop.run_until_complete(self._connect(statement_cache_size))
+            return PostgresHandle(connection, loop, self._terms)
         except BaseException:
             loop.close()
             raise
 
-    async def _connect(self) -> Any:
+    async def _connect(self, statement_cache_size: int) -> Any:
         return await asyncpg.connect(
-            self.url,
+            self._address.url,
             timeout=_CONNECT_SECONDS,
-            command_timeout=_STATEMENT_SECONDS,
-            statement_cache_size=self.statement_cache_size,
+            command_timeout=self._terms.statement_seconds_max + _ANSWER_SECONDS,
+            statement_cache_size=statement_cache_size,
             server_settings={"application_name": "zonekeeper"},
         )
+
+
+def _is_pooled(handle: PostgresHandle) -> bool:
+    """Tell whether whom we talk to is another process than the one that greeted us."""
+    with handle.read_transaction():
+        ((pid,),) = handle.rows("backend")
+    return bool(pid != handle.connection.get_server_pid())

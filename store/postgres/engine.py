@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from store.durability import Durability
 from store.engine import Change, Outcome
 from store.errors import StoreRefusedError
+from store.handle import Handle
 from store.postgres.batches import Batches
-from store.postgres.connections import Address
+from store.postgres.connections import Address, Connections
+from store.postgres.durability import Facts
 from store.postgres.failures import is_lost, translated
-from store.postgres.handle import LoopFactory, PostgresHandle
+from store.postgres.handle import LoopFactory
 from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
+from store.postgres.terms import Terms
 from store.readers import Readers
 from store.reading import ReadingEngine
 from store.thread import WriterThread
@@ -27,19 +31,22 @@ _CLEAN_AFTER_BATCHES: Final = 1_000
 """Ids of batches are deleted when so many were added, and as many at a time."""
 
 
-async def open_postgres(url: str, new_loop: LoopFactory = asyncio.new_event_loop) -> PostgresEngine:
+async def open_postgres(
+    url: str, new_loop: LoopFactory = asyncio.new_event_loop, terms: Terms | None = None
+) -> PostgresEngine:
     """Open the store, make its schema where there is none, and bring its stored form up to date.
 
     Args:
         url: of the database, as libpq has it, and `statement_cache_size`.
         new_loop: makes the loop of each connection.
+        terms: on which the server is used.
 
     Raises:
         ValueError: the URL is none.
         StoreRefusedError: foreign, or written by a newer program; the database is as it was.
         StorageUnavailableError, StorageFullError: the database cannot be used at the moment.
     """
-    engine = PostgresEngine(Address.parse(url), new_loop)
+    engine = PostgresEngine(Address.parse(url), new_loop, terms or Terms())
     try:
         await engine.open()
     except BaseException:
@@ -53,18 +60,17 @@ class PostgresEngine(ReadingEngine):
 
     name = "postgresql"
 
-    def __init__(self, address: Address, new_loop: LoopFactory) -> None:
-        """Say where; `open` does the rest."""
-
-        def open_handle() -> PostgresHandle:
-            return address.open(new_loop)
-
-        super().__init__(Readers("postgres-reader", open_handle, translated, is_lost))
-        self._address = address
+    def __init__(self, address: Address, new_loop: LoopFactory, terms: Terms) -> None:
+        """Say where, and on which terms; `open` does the rest."""
+        self._connections = Connections(address, terms, new_loop)
+        super().__init__(Readers("postgres-reader", self._connections.open, translated, is_lost, terms.connections - 1))
+        self._shown = address.shown
+        self._terms = terms
         self._writer = WriterThread("postgres-writer")
-        self._batches = Batches(open_handle)
+        self._batches = Batches(self._connections.open)
         self._cleaned_at = 0
-        self._facts: tuple[str, str, str, int] = ("", "", "", 0)
+        self._facts: tuple[str, int] = ("", 0)
+        self._durability: Durability
         self._closed = False
 
     async def open(self) -> None:
@@ -77,11 +83,10 @@ class PostgresEngine(ReadingEngine):
         Raises:
             StoreRefusedError: it is another program's, or in another form than this version's.
         """
-        shown = self._address.shown
         version = await self._writer.call(self._version)
         if 0 < version < SCHEMA_VERSION:
             raise StoreRefusedError(
-                f"{shown} was written by an older version of Zonekeeper (stored form {version}, this program knows"
+                f"{self._shown} was written by an older version of Zonekeeper (stored form {version}, this program knows"
                 f" {SCHEMA_VERSION}); the next start of a daemon brings it up to date"
             )
         return version > 0
@@ -99,17 +104,23 @@ class PostgresEngine(ReadingEngine):
         """Delete ids of batches that nobody can ask for any more."""
         await self._writer.call(self._clean)
 
+    async def status(self) -> dict[str, object]:
+        """See `Engine.status`. What an acknowledgement means is asked again."""
+        facts = await self._readers.ask("the server's settings", _durability_facts)
+        self._durability = facts.durability(self._terms.durability)
+        return await super().status()
+
     def figures(self) -> dict[str, object]:
-        """See `Engine.figures`. What the server said of itself is as it was at the start, or at the last cleaning."""
-        server_version, synchronous_commit, fsync, database_bytes = self._facts
+        """See `Engine.figures`. What the server said of itself is as it was at the start, or when it was last asked."""
+        server_version, database_bytes = self._facts
         return {
             "postgresql_version": server_version,
             "schema_version": SCHEMA_VERSION,
             "database_bytes": database_bytes,
-            "synchronous_commit": synchronous_commit,
-            "fsync": fsync,
             "oldest_reader_ms": round(1_000 * self._readers.oldest_seconds),
             "parts_merged": self._batches.changes.parts_merged,
+            "is_pooled": self._connections.is_pooled,
+            "durability": self._durability.status(),
         }
 
     async def close(self) -> None:
@@ -120,14 +131,24 @@ class PostgresEngine(ReadingEngine):
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
-        with translated(f"the store {self._address.shown}"):
+        with translated(f"the store {self._shown}"):
             handle = self._batches.handle()
-            upgrade(handle, self._address.shown)
+            upgrade(handle, self._shown)
             self._ask_facts()
+            with handle.read_transaction():
+                facts = _durability_facts(handle)
+        self._durability = facts.durability(self._terms.durability)
+        if self._durability.level < self._terms.durability:
+            raise StoreRefusedError(
+                f"--durability {self._terms.durability.word} asks for more than {self._shown} gives, where"
+                f" {self._durability.words}; change the server, or ask for less"
+            )
 
     def _version(self) -> int:
-        with translated(f"the store {self._address.shown}"):
-            return version_of(self._batches.handle(), self._address.shown)
+        with translated(f"the store {self._shown}"):
+            handle = self._batches.handle()
+            with handle.read_transaction():
+                return version_of(handle, self._shown)
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         self.sync_seconds = 0.0
@@ -142,12 +163,16 @@ class PostgresEngine(ReadingEngine):
     def _clean(self) -> None:
         self._cleaned_at = self._batches.applied
         with translated("the list of batches"):
-            self._batches.handle().rows("delete_old_batches", limit=2 * _CLEAN_AFTER_BATCHES)
+            handle = self._batches.handle()
+            with handle.transaction():
+                handle.rows("delete_old_batches", limit=2 * _CLEAN_AFTER_BATCHES)
             self._ask_facts()
 
     def _ask_facts(self) -> None:
-        ((*facts,),) = self._batches.handle().rows("facts")
-        self._facts = (facts[0], facts[1], facts[2], facts[3])
+        handle = self._batches.handle()
+        with handle.read_transaction():
+            ((server_version, database_bytes),) = handle.rows("facts")
+        self._facts = (server_version, database_bytes)
 
     def _close(self) -> None:
         self._readers.shut_down()
@@ -155,3 +180,8 @@ class PostgresEngine(ReadingEngine):
         self._batches.drop()
         for handle in list(self._readers.handles):
             handle.close()
+
+
+def _durability_facts(handle: Handle) -> Facts:
+    ((*facts,),) = handle.rows("durability")
+    return Facts(*facts)

@@ -16,6 +16,7 @@ import asyncpg
 from store.codec import packed
 from store.handle import Handle, PartRow, SessionKey
 from store.postgres.statements import Statement, load_statements
+from store.postgres.terms import Terms
 from store.zones import Zone
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -28,8 +29,8 @@ _SLICE_PARTS: Final = 32
 """Parts asked for at once: 2 MiB, so that a page costs few round trips and an output of any size little memory."""
 
 _BYTE_MAX: Final = 2**63 - 1
-_CLOSE_SECONDS: Final = 2.0
-"""How long a connection is given to say goodbye, before it is cut."""
+_CLOSE_SECONDS: Final = 0.2
+"""How long a connection is given to say goodbye, before it is cut: at a stop several may hang, one after the other."""
 
 _Result = TypeVar("_Result")
 
@@ -46,13 +47,15 @@ class PostgresHandle(Handle):
 
     Attributes:
         connection: the connection.
+        terms: what is said with every BEGIN.
     """
 
-    __slots__ = ("_loop", "connection")
+    __slots__ = ("_loop", "connection", "terms")
 
-    def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop) -> None:
-        """Take both over."""
+    def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop, terms: Terms) -> None:
+        """Take them over."""
         self.connection = connection
+        self.terms = terms
         self._loop = loop
 
     def wait(self, work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -137,12 +140,24 @@ class PostgresHandle(Handle):
     @contextmanager
     def read_transaction(self) -> Iterator[None]:
         """See `Handle.read_transaction`."""
-        self.script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self.script(self.terms.begin_reading)
         try:
             yield
         finally:
             if not self.connection.is_closed():
                 self.script("ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block changes, or nothing of it where it raises."""
+        self.script(self.terms.begin_writing)
+        try:
+            yield
+        except BaseException:
+            if not self.connection.is_closed():
+                self.script("ROLLBACK")
+            raise
+        self.script("COMMIT")
 
     def is_changed_elsewhere(self) -> bool:
         """See `Handle.is_changed_elsewhere`. Every change has a revision of its own here, and is looked at under a lock."""

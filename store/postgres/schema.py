@@ -49,7 +49,9 @@ def upgrade(handle: PostgresHandle, shown: str) -> None:
         StoreRefusedError: written by a newer program, or the schema is another program's.
         asyncpg.PostgresError: whatever the server says.
     """
-    if version_of(handle, shown) == SCHEMA_VERSION:
+    with handle.read_transaction():
+        version = version_of(handle, shown)
+    if version == SCHEMA_VERSION:
         return
     for tries_left in reversed(range(_TRIES_MAX)):
         try:
@@ -84,8 +86,7 @@ def _check(version: int, shown: str) -> None:
 
 
 def _take_steps(handle: PostgresHandle, shown: str) -> None:
-    handle.script("BEGIN")
-    try:
+    with handle.transaction():
         if version_of(handle, shown) == 0:
             handle.script(_DEFINITIONS["schema"].text)
             handle.script(_DEFINITIONS["version"].text)
@@ -96,8 +97,3 @@ def _take_steps(handle: PostgresHandle, shown: str) -> None:
             for name in step:
                 handle.script(_DEFINITIONS[name].text)
         handle.fetch(_STATEMENTS["set_version"], number=SCHEMA_VERSION)
-        handle.script("COMMIT")
-    except BaseException:
-        if not handle.connection.is_closed():
-            handle.script("ROLLBACK")
-        raise

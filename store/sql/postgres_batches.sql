@@ -1,8 +1,11 @@
 -- Statements about batches: their locks, what is looked at before they begin, and how one is known to have taken effect.
 
 -- name: lock_agents
--- Agents are locked in one order, so that two daemons never wait for each other.
-SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE;
+-- Agents are locked in one order, so that two daemons never wait for each other. What a commit means now is told by the way:
+-- asked for once, whatever the number of agents.
+SELECT (SELECT current_setting('fsync', true)), (SELECT current_setting('synchronous_commit', true)),
+    (SELECT current_setting('synchronous_standby_names', true))
+FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE;
 
 -- name: add_agents
 -- Agents that were not heard of before. In a transaction of its own, which ends at once.
@@ -37,8 +40,13 @@ CROSS JOIN LATERAL (
 ORDER BY wanted.number, start_byte DESC;
 
 -- name: claim_batch
--- Whoever stores the id first: the transaction that it was given to, or somebody who wants to know that this has no effect.
-INSERT INTO zonekeeper.batches (id) VALUES (:id) ON CONFLICT DO NOTHING RETURNING id;
+-- Whoever stores the id first: the transaction that it was given to, or somebody who wants to know that this has no effect. Tells
+-- which of the two, also where an earlier claim has stored it and its answer was lost. A row is written either way, so that the
+-- commit of the claim waits for the standbys that the batch's own may not have waited for.
+INSERT INTO zonekeeper.batches (id, is_claim) VALUES (:id, true)
+ON CONFLICT (id) DO UPDATE SET committed_at = now()
+RETURNING is_claim, current_setting('fsync', true), current_setting('synchronous_commit', true),
+    current_setting('synchronous_standby_names', true);
 
 -- name: delete_old_batches
 -- Nobody asks for these any more.
@@ -48,6 +56,16 @@ DELETE FROM zonekeeper.batches WHERE id IN (
 );
 
 -- name: facts
--- What an acknowledgement means on this server.
-SELECT current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync'),
-    pg_database_size(current_database());
+-- The server's version, and how large the store is.
+SELECT current_setting('server_version'), pg_database_size(current_database());
+
+-- name: durability
+-- What an acknowledgement means on this server. Of standbys a role without rights sees how many there are.
+SELECT current_setting('fsync', true), current_setting('synchronous_commit', true),
+    current_setting('synchronous_standby_names', true), current_setting('full_page_writes', true), pg_is_in_recovery(),
+    count(*), CASE WHEN bool_or(state IS NULL) THEN NULL ELSE count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) END
+FROM pg_stat_replication;
+
+-- name: backend
+-- The process that answers: another one than greeted us where a pooler stands between.
+SELECT pg_backend_pid();

@@ -82,9 +82,11 @@ ALTER TABLE zonekeeper.file_parts ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX file_parts_by_line ON zonekeeper.file_parts (home, session_id, first_line, start_byte) WHERE name = 'output';
 
 -- name: step_one_batches
--- The batches that took effect, for whoever lost the answer to a commit. Kept for an hour.
+-- The batches that took effect, for whoever lost the answer to a commit; and those that never will, as their ids were claimed by
+-- whoever asked. Kept for an hour.
 CREATE TABLE zonekeeper.batches (
     committed_at timestamptz NOT NULL DEFAULT now(),
+    is_claim     boolean     NOT NULL DEFAULT false,
     id           uuid        PRIMARY KEY
 );
 

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Final
 
 from store.changes import Changes
+from store.durability import Durability, Level
 from store.engine import Change, Outcome
 from store.errors import StoreRefusedError
 from store.handle import Handle
@@ -27,6 +28,8 @@ from store.sqlite.log import WriteAheadLog
 from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
 from store.thread import WriterThread
 from store.verbs import Verbs, place_of
+
+_DURABILITY: Final = Durability(Level.DISK, "an acknowledged change is on the disk of this machine", {})
 
 _CHANGE_BYTES: Final = 12 * 1024
 """What a change puts into the WAL besides its data: three pages."""
@@ -96,6 +99,7 @@ class SqliteEngine(ReadingEngine):
             "oldest_reader_ms": round(1_000 * self._readers.oldest_seconds),
             "parts_merged": self._changes.parts_merged,
             "sync_failed": self._log.must_stay,
+            "durability": _DURABILITY.status(),
         }
 
     async def close(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from store.postgres import PostgresEngine, open_postgres
+from tests.postgres.own_server import OwnServer
 from tests.postgres.proxy import Proxy
-from tests.postgres.server import DATABASES
+from tests.postgres.server import DATABASES, binary
 
 Opener = Callable[[str], Awaitable[PostgresEngine]]
 """Opens a further engine at a URL; it is closed at the test's end."""
@@ -48,3 +49,13 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
     """Return a proxy before the database's server."""
     async with Proxy(url) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[OwnServer]:
+    """Return a server whose settings a test may change, if it puts them back."""
+    if binary("initdb") is None:
+        pytest.skip("a server whose settings can be changed needs PostgreSQL installed")
+    server = OwnServer()
+    yield server
+    server.cluster.remove()

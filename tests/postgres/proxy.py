@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-_SOCKET: Final = ".s.PGSQL.5432"
-_COMMIT: Final = b"; COMMIT\0"
+_SOCKET: Final = ".s.PGSQL."
+_PORT: Final = "5432"
+_COMMIT: Final = b"COMMIT\0"
 
 
 class Proxy:
@@ -27,9 +28,15 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        (directory,) = parse_qs(parts.query).get("host", [""])
-        self._target = (Path(directory) / _SOCKET if directory else None, parts.hostname, parts.port or 5432)
+        options = parse_qs(parts.query)
+        (directory,), (port,) = options.get("host", [""]), options.get("port", [_PORT])
+        self._target = (
+            Path(directory) / (_SOCKET + port) if directory else None,
+            parts.hostname,
+            parts.port or int(_PORT),
+        )
         self._directory = Path(tempfile.mkdtemp(prefix="zonekeeper-proxy-", dir="/tmp"))
+        self._socket = self._directory / (_SOCKET + _PORT)
         self.url = urlunsplit(parts._replace(netloc="zonekeeper@", query=f"host={quote(str(self._directory))}"))
         self.lose: list[str] = []
         self.refuse = False
@@ -40,7 +47,7 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_unix_server(self._serve, self._directory / _SOCKET)
+        self._server = await asyncio.start_unix_server(self._serve, self._socket)
         return self
 
     async def __aexit__(
@@ -50,7 +57,7 @@ class Proxy:
         self._server.close()
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        (self._directory / _SOCKET).unlink(missing_ok=True)
+        (self._socket).unlink(missing_ok=True)
         self._directory.rmdir()
 
     def cut(self) -> None:

@@ -64,39 +64,44 @@ class Cluster:
 
     Attributes:
         directory: where it lives.
+        port: in the name of its socket, and of TCP where the settings have it listen there.
+        user: whose process it is, as `subprocess` takes it.
         url: of its first database.
     """
 
-    def __init__(self, *settings: str, programs: Path | None = None) -> None:
+    def __init__(self, *settings: str, port: int = 5432, programs: Path | None = None) -> None:
         """Make and start one, with settings such as `max_connections=20` besides the usual ones.
 
         Args:
             settings: of the server.
+            port: its port.
             programs: where its programs are, those of `binary` where that is None.
         """
         self._programs = programs
         # Not the test's own directory: the path of a socket is short, and the server's user has to get there.
         self.directory = Path(tempfile.mkdtemp(prefix="zonekeeper-pg-", dir="/tmp"))
         self._data = self.directory / "data"
-        self._settings = ("listen_addresses=", f"unix_socket_directories={self.directory}", *settings)
-        self._user: dict[str, Any] = {}
+        directory = f"unix_socket_directories={self.directory}"
+        self._settings = ("listen_addresses=", f"port={port}", directory, *settings)
+        self.port = port
+        self.user: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             entry = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _is_user(name))
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
-            self._user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        self.url = f"postgresql://zonekeeper@/zonekeeper?host={quote(str(self.directory))}"
-        self._run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            self.user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self.url = f"postgresql://zonekeeper@/zonekeeper?host={quote(str(self.directory))}&port={port}"
+        self.run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
-        self._run("createdb", "-h", str(self.directory), "-U", "zonekeeper", "zonekeeper")
+        self.run("createdb", "-h", str(self.directory), "-p", str(port), "-U", "zonekeeper", "zonekeeper")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = " ".join(f"-c {setting}" for setting in self._settings)
-        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", str(self.directory / "log"), "-o", options)
+        self.run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", str(self.directory / "log"), "-o", options)
 
     def stop(self, how: str = "fast") -> None:
         """Stop it: `fast`, or `immediate`, which is a crash."""
-        self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", how)
+        self.run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", how)
 
     def remove(self) -> None:
         """Stop it and delete it."""
@@ -104,7 +109,8 @@ class Cluster:
             self.stop("immediate")
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of the server's programs as the server's user."""
         found = str(self._programs / program) if self._programs else binary(program)
         command = [found or program, *arguments]
         done = subprocess.run(
@@ -115,7 +121,7 @@ class Cluster:
             stderr=subprocess.STDOUT,
             timeout=_WAIT_SECONDS,
             check=False,
-            **self._user,
+            **self.user,
         )
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
 

@@ -33,11 +33,22 @@ async def test_a_commit_is_neither_lost_nor_done_twice(open_engine: Opener, prox
     proxy.lose = [what, what]
     outcomes = await engine.apply([append(1), append(2)])
     assert [each.offset for each in outcomes if isinstance(each, Appended)] == [2, 4]
-    assert proxy.lost == (1 if what == "answer" else 2)
+    assert proxy.lost == 2
     proxy.lose = []
     (outcome,) = await engine.apply([append(3)])
     assert isinstance(outcome, Appended)
     assert await output_of(engine, AGENT) == ["0", "1", "2", "3"]
+
+
+async def test_a_claim_whose_answer_was_lost_is_known_as_ours(open_engine: Opener, proxy: Proxy) -> None:
+    """A commit never came, and neither did the answer to the question what became of it: the change is not taken for made."""
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose = ["question", "answer"]
+    (outcome,) = await engine.apply([append(1)])
+    assert isinstance(outcome, Appended)
+    assert proxy.lost == 2
+    assert await output_of(engine, AGENT) == ["0", "1"]
 
 
 async def test_a_commit_that_arrives_late_has_no_effect(open_engine: Opener, proxy: Proxy, url: str) -> None:
