@@ -170,8 +170,7 @@ class Batches:
         """Log that commits have another meaning than before."""
         if (level := commits.level) != self.level:
             if self.level is not None:
-                log = _log.warning if level < self.level else _log.info
-                log("durability_changed", level=level.word, before=self.level.word, reason=commits.lack)
+                _log.warning("durability_changed", level=level.word, before=self.level.word, reason=commits.lack)
             self.level = level
 
     def _hear(self, _connection: object, message: Any) -> None:
