@@ -16,6 +16,9 @@ CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, async
 _FULL: Final = {"53100"}
 _DAMAGED: Final = {"XX001", "XX002"}
 _RETRIED: Final = {"40001", "40P01"}
+_UNPREPARED: Final = {"26000", "42P05"}
+"""A statement that was prepared on another connection is not there, or one is there that somebody else has prepared."""
+
 _UNAVAILABLE_CLASSES: Final = {"08", "28", "40", "53", "55", "57", "58", "3D"}
 """Connection, authorization, rollback, resources, object not in state, operator's intervention, the server's system, and a
 database that is not there."""
@@ -49,6 +52,10 @@ def store_error(error: Exception, place: str) -> StoreError | None:
         return StorageFullError()
     if state in _DAMAGED:
         return StorageDamagedError(f"the database is damaged where {place} is stored")
+    if state in _UNPREPARED:
+        return StorageUnavailableError(
+            "a pooler before the database cannot follow prepared statements: take statement_cache_size out of --store"
+        )
     if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
         return StorageUnavailableError(f"the database cannot be used at the moment (SQLSTATE {state})")
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -13,7 +12,7 @@ from urllib.parse import urlencode
 import asyncpg
 import trustme
 
-from tests.postgres.server import Cluster, binary, execute
+from tests.postgres.server import Cluster, binary, execute, user_for
 
 PASSWORD: Final = "a-password-that-nobody-sees"
 ROLE: Final = "zonekeeper_guarded"
@@ -68,8 +67,7 @@ class OwnServer:
         assert program is not None
         directory = self.cluster.directory / "received"
         directory.mkdir(exist_ok=True)
-        if user := self.cluster.user.get("user"):
-            os.chown(directory, user, -1)
+        user = user_for(directory)
         receiver = subprocess.Popen(
             [
                 program,
@@ -83,7 +81,7 @@ class OwnServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **self.cluster.user,
+            **user,
         )
         try:
             yield
@@ -100,8 +98,7 @@ class OwnServer:
         key = self._data / "server.key"
         key.touch(mode=0o600)
         leaf.private_key_pem.write_to_path(key)
-        if user := self.cluster.user.get("user"):
-            os.chown(key, user, -1)
+        user_for(key)
 
     async def _change(self, changes: Iterable[str]) -> None:
         await execute(self.url, *(f"ALTER SYSTEM {change}" for change in changes))

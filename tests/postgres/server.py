@@ -84,11 +84,7 @@ class Cluster:
         directory = f"unix_socket_directories={self.directory}"
         self._settings = ("listen_addresses=", f"port={port}", directory, *settings)
         self.port = port
-        self.user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            entry = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _is_user(name))
-            os.chown(self.directory, entry.pw_uid, entry.pw_gid)
-            self.user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self.user = user_for(self.directory)
         self.url = f"postgresql://zonekeeper@/zonekeeper?host={quote(str(self.directory))}&port={port}"
         self.run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
@@ -124,6 +120,15 @@ class Cluster:
             **self.user,
         )
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
+
+
+def user_for(directory: Path) -> dict[str, Any]:
+    """Give a directory to whoever runs servers, and return that as `subprocess` takes it: they refuse to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    entry = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _is_user(name))
+    os.chown(directory, entry.pw_uid, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def _is_user(name: str) -> bool:
