@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from store import limits
 from store.codec import RAW_CODEC, UnsoundPartError, unpacked
@@ -45,8 +45,7 @@ class Known:
     tail: Tail | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """A current session as it is stored now: whose it is, its id, and how far its output has come."""
 
     definition_id: str
@@ -225,11 +224,15 @@ class Changes:
     def flush(self) -> None:
         """Store the parts that appends have left for later: before anything reads them, and at the end of a batch."""
         if self._grown or self._pending:
-            rows, grown = list(self._pending.values()), list(self._grown.values())
-            self._handle.put_parts(rows, grown)
-            self.written_bytes += sum(len(row[-1]) for row in (*rows, *grown))
-            self._grown.clear()
-            self._pending.clear()
+            self._handle.put_parts(*self.take_pending())
+
+    def take_pending(self) -> tuple[list[PartRow], list[PartRow]]:
+        """Take over what `flush` would store: parts, and parts that have grown, for `Handle.put_parts`."""
+        rows, grown = list(self._pending.values()), list(self._grown.values())
+        self.written_bytes += sum([len(row[-1]) for row in rows]) + sum([len(row[-1]) for row in grown])
+        self._grown.clear()
+        self._pending.clear()
+        return rows, grown
 
     def delete_from(self, key: SessionKey, name: str, start_byte: int) -> None:
         """Delete the parts of a file that begin at a byte or beyond."""

@@ -125,14 +125,9 @@ class Batches:
         handle = self.handle()
         self._introduce(handle, agents)
         try:
-            self._begin(handle)
-            locked = handle.rows("lock_agents", definition_ids=agents)
-            self._weigh(handle, Commits(*locked[0]))
-            self._look(handle, agents)
-            outcomes = [self._verbs.outcome(change) for change in batch]
-            self.changes.flush()
-            self._outcomes = outcomes
-            self._commit(handle, batch_id)
+            handle.wait(self._begin(handle, agents))
+            outcomes = self._outcomes = [self._verbs.outcome(change) for change in batch]
+            handle.wait(self._end(handle, batch_id))
         except BaseException as error:
             self.changes.forget()
             if isinstance(error, CommitLostError) or handle.connection.is_closed() or is_lost(error):
@@ -143,11 +138,19 @@ class Batches:
         self.applied += 1
         return outcomes
 
-    def _begin(self, handle: PostgresHandle) -> None:
-        terms = handle.terms
-        handle.script(f"{terms.begin_writing}; {terms.choose_durability}" if self._must_choose else terms.begin_writing)
+    async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
+        """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known."""
+        await self._open_transaction(handle)
+        locked = await handle.ask("lock_agents", definition_ids=agents)
+        await self._weigh(handle, Commits(*locked[0]))
+        await self._look(handle, agents)
 
-    def _weigh(self, handle: PostgresHandle, now: Commits) -> None:
+    async def _open_transaction(self, handle: PostgresHandle) -> None:
+        terms = handle.terms
+        begin = f"{terms.begin_writing}; {terms.choose_durability}" if self._must_choose else terms.begin_writing
+        await handle.connection.execute(begin)
+
+    async def _weigh(self, handle: PostgresHandle, now: Commits) -> None:
         """Have the commit of the open transaction mean what was asked for.
 
         Raises:
@@ -163,7 +166,7 @@ class Batches:
         if enough != now:
             # A role or a database that has it so: from now on it is said with the BEGIN.
             self._must_choose = True
-            handle.script(handle.terms.choose_durability)
+            await handle.connection.execute(handle.terms.choose_durability)
         self._tell(enough)
 
     def _tell(self, commits: Commits) -> None:
@@ -177,14 +180,17 @@ class Batches:
         """A commit whose wait for a standby was broken off succeeds, with a warning."""
         self._is_warned = self._is_warned or message.severity_en == "WARNING"
 
-    def _look(self, handle: PostgresHandle, agents: list[str]) -> None:
+    async def _look(self, handle: PostgresHandle, agents: list[str]) -> None:
         """Compare what is remembered with what is stored, and read the ends of outputs that are not known, all at once."""
-        stored = [_current(*row) for row in handle.rows("look", definition_ids=agents)]
+        stored = [
+            Current(definition_id, Key(home, session_id), session_id, size_bytes or 0, revision or 0)
+            for definition_id, home, session_id, size_bytes, revision in await handle.ask("look", definition_ids=agents)
+        ]
         unknown = [each for each in self.changes.confirm(agents, stored) if each.output_revision]
         if not unknown:
             return
         homes, session_ids = zip(*[each.key for each in unknown], strict=True)
-        rows = handle.rows(
+        rows = await handle.ask(
             "look_at_tails",
             homes=homes,
             session_ids=session_ids,
@@ -192,22 +198,25 @@ class Batches:
             small_bytes=limits.TAIL_PART_BYTES_MAX,
         )
         for number, newest_first in groupby(rows, itemgetter(0)):
-            parts = list(newest_first)
+            parts = [tuple(part) for part in newest_first]
             crc32, codec, data = parts[0][6:]
             self.changes.learn_tail(unknown[number - 1], [part[1:6] for part in parts], (crc32, codec, data))
 
-    def _commit(self, handle: PostgresHandle, batch_id: uuid.UUID) -> None:
-        """Store the batch's id and commit, in one message; the id is ours, so it may stand in the text."""
+    async def _end(self, handle: PostgresHandle, batch_id: uuid.UUID) -> None:
+        """Store what appends have left, then the batch's id, and commit with it in one message: the id is ours, so it may."""
+        pending = self.changes.take_pending()
+        if any(pending):
+            await handle.store(*pending)
         began = perf_counter()
         try:
-            self._finish(handle, f"INSERT INTO zonekeeper.batches (id) VALUES ('{batch_id}'); COMMIT")
+            await self._finish(handle, f"INSERT INTO zonekeeper.batches (id) VALUES ('{batch_id}'); COMMIT")
         finally:
             self.sync_seconds = perf_counter() - began
 
-    def _finish(self, handle: PostgresHandle, commit: str) -> None:
+    async def _finish(self, handle: PostgresHandle, commit: str) -> None:
         self._is_warned = False
         try:
-            handle.script(commit)
+            await handle.connection.execute(commit)
         except _Failures as error:
             if not is_lost(error):
                 raise
@@ -224,7 +233,8 @@ class Batches:
         until = perf_counter() + _ASK_SECONDS_MAX
         while True:
             try:
-                is_ours = self._claim(batch_id)
+                handle = self.handle()
+                is_ours = handle.wait(self._claim(handle, batch_id))
             except (CommitLostError, *_Failures) as error:
                 self.drop()
                 if perf_counter() > until:
@@ -236,13 +246,12 @@ class Batches:
                 _log.info("commit_answer_lost", took_effect=not is_ours)
                 return None if is_ours else self._outcomes
 
-    def _claim(self, batch_id: uuid.UUID) -> bool:
+    async def _claim(self, handle: PostgresHandle, batch_id: uuid.UUID) -> bool:
         """Store the id of a batch unless it is there; tells whether the batch will never take effect."""
-        handle = self.handle()
-        self._begin(handle)
-        ((is_claim, *commits),) = handle.rows("claim_batch", id=batch_id)
-        self._weigh(handle, Commits(*commits))
-        self._finish(handle, "COMMIT")
+        await self._open_transaction(handle)
+        ((is_claim, *commits),) = await handle.ask("claim_batch", id=batch_id)
+        await self._weigh(handle, Commits(*commits))
+        await self._finish(handle, "COMMIT")
         return bool(is_claim)
 
     def _introduce(self, handle: PostgresHandle, agents: list[str]) -> None:
@@ -260,7 +269,3 @@ def _agents_of(change: Change) -> tuple[str, ...]:
     if isinstance(change, MoveSession | CompleteSession):
         return change.source.definition_id, change.target.definition_id
     return (change.zone.definition_id,)
-
-
-def _current(definition_id: str, home: str, session_id: str, size_bytes: int | None, revision: int | None) -> Current:
-    return Current(definition_id, Key(home, session_id), session_id, size_bytes or 0, revision or 0)

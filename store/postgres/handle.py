@@ -1,7 +1,8 @@
 """`Handle` over PostgreSQL: a connection and the event loop that it lives on, for one thread at a time.
 
 What asks is written in plain sequence, like what asks SQLite, and on a thread where it may wait; asyncpg is asynchronous. So
-each handle has a loop of its own, which runs while a question is under way.
+each handle has a loop of its own, which runs while a question is under way. To start and stop a loop takes longer than a small
+question: where several are known beforehand, `wait` is given all of them as one coroutine.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ class PostgresHandle(Handle):
         terms: what is said with every BEGIN.
     """
 
-    __slots__ = ("_loop", "connection", "terms")
+    __slots__ = ("_begins_with", "_loop", "connection", "terms")
 
     def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop, terms: Terms) -> None:
         """Take them over."""
         self.connection = connection
         self.terms = terms
         self._loop = loop
+        self._begins_with = ""
 
     def wait(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Wait for something to be asked of the connection."""
@@ -68,8 +70,26 @@ class PostgresHandle(Handle):
 
     def fetch(self, statement: Statement, **values: Any) -> list[Sequence[Any]]:
         """Carry out a statement of another file than those of `rows`."""
-        fetched: list[Sequence[Any]] = self.wait(self.connection.fetch(statement.text, *statement.picked(values)))
-        return fetched
+        return self.wait(self._fetched(statement, values))
+
+    async def ask(self, statement: str, **values: Any) -> list[Sequence[Any]]:
+        """Carry out a statement as `rows` does, within a `wait`; its rows come as the database tells them."""
+        return await self._fetched(_STATEMENTS[statement], values)
+
+    async def store(self, rows: Sequence[PartRow], grown: Sequence[PartRow]) -> None:
+        """Store parts as `put_parts` does, within a `wait`.
+
+        A row that is there is stored anew without touching an index, so all go in one statement. Each part is compressed where
+        that helps, here, on the thread that stores it.
+        """
+        if grown:
+            # A statement may not meet a row twice.
+            rows = list({(row[0], row[1], row[2]): row for row in (*grown, *rows)}.values())
+        keys, *columns, datas = zip(*rows, strict=True)
+        homes, session_ids = zip(*keys, strict=True)
+        codecs, stored = zip(*map(packed, datas), strict=True)
+        # The statement names its values in the order of its columns.
+        await self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns, codecs, stored)
 
     def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """See `Handle.rows`."""
@@ -94,18 +114,8 @@ class PostgresHandle(Handle):
                 statement = "parts_after"
 
     def put_parts(self, rows: Sequence[PartRow], grown: Sequence[PartRow] = ()) -> None:
-        """See `Handle.put_parts`. A row that is there is stored anew without touching an index, so all go in one statement.
-
-        Each part is compressed where that helps, here, on the thread that stores it.
-        """
-        if grown:
-            # A statement may not meet a row twice.
-            rows = list({(row[0], row[1], row[2]): row for row in (*grown, *rows)}.values())
-        keys, *columns, datas = zip(*rows, strict=True)
-        homes, session_ids = zip(*keys, strict=True)
-        codecs, stored = zip(*map(packed, datas), strict=True)
-        # The statement names its values in the order of its columns.
-        self.wait(self.connection.execute(_PARTS["put_parts"].text, homes, session_ids, *columns, codecs, stored))
+        """See `Handle.put_parts`."""
+        self.wait(self.store(rows, grown))
 
     def insert_zone(
         self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None
@@ -139,13 +149,14 @@ class PostgresHandle(Handle):
 
     @contextmanager
     def read_transaction(self) -> Iterator[None]:
-        """See `Handle.read_transaction`."""
-        self.script(self.terms.begin_reading)
+        """See `Handle.read_transaction`. It begins with the first statement."""
+        self._begins_with = self.terms.begin_reading
         try:
             yield
         finally:
-            if not self.connection.is_closed():
+            if not self._begins_with and not self.connection.is_closed():
                 self.script("ROLLBACK")
+            self._begins_with = ""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -174,6 +185,13 @@ class PostgresHandle(Handle):
         finally:
             self.wait(asyncio.sleep(0))  # what was cut tells its transport so
             self._loop.close()
+
+    async def _fetched(self, statement: Statement, values: dict[str, Any]) -> list[Sequence[Any]]:
+        if self._begins_with:
+            await self.connection.execute(self._begins_with)
+            self._begins_with = ""
+        fetched: list[Sequence[Any]] = await self.connection.fetch(statement.text, *statement.picked(values))
+        return fetched
 
 
 def _told(value: Any) -> Any:
