@@ -15,9 +15,11 @@ from store.records import (
     Appended,
     Archived,
     ArchiveSummary,
+    FilePiece,
     ImportFile,
     Mount,
     Page,
+    SessionFacts,
     SessionState,
     Written,
     ZoneStat,
@@ -188,8 +190,51 @@ class CompleteSession:
         return 0
 
 
-Change = WriteState | AppendOutput | ArchiveSession | KeepPreview | ImportSession | MoveSession | CompleteSession
-Result = Written | Appended | Archived | ZoneStat | Zone | None
+@dataclass(frozen=True, slots=True)
+class CopySession:
+    """Make a session what it is in another store, to its id, revisions and times; gives the id of one that stood in its place.
+
+    None where nobody did. One that did goes to a zone at the end of time, until it is copied itself. The session may be there
+    already, in whatever zone: then its row and the pieces are brought up to date, and files that it does not have any more
+    go. Doing it again changes nothing. For the target of a copy alone, which nobody serves.
+
+    Attributes:
+        facts: the session as it is to be, once all pieces of it are copied.
+        pieces: what its files lack: of an output from the very byte at which the copy's ends, else the whole file.
+    """
+
+    facts: SessionFacts
+    pieces: tuple[FilePiece, ...] = ()
+
+    @property
+    def zone(self) -> Zone:
+        """Where the session is to be."""
+        return self.facts.zone
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class DropSession:
+    """Delete a session that the other store does not have any more; gives None. As `CopySession`, for targets alone."""
+
+    zone: Zone
+    session_id: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes this change holds in the queue."""
+        return 0
+
+
+WholeChange = ImportSession | MoveSession | CompleteSession | CopySession | DropSession
+"""What may fail half way and is then undone alone, since it is no change of a serving daemon."""
+
+Change = WriteState | AppendOutput | ArchiveSession | KeepPreview | WholeChange
+Result = Written | Appended | Archived | ZoneStat | Zone | str | None
 Outcome = Result | Exception
 """What became of one change: its result, or why it was refused while the others of its batch were applied."""
 
@@ -317,6 +362,14 @@ class Engine(ABC):
         moved as a whole, and `checkpoint_pages_left` by the last try; `oldest_reader_ms`, the age of the oldest read that is
         under way; `parts_merged` so far; `sync_failed`, whether the disk has refused what cannot be asked of it again;
         `durability`, what an acknowledgement means, see `store.durability.Durability.status`.
+        """
+
+    @abstractmethod
+    async def finish_copy(self) -> None:
+        """Say that the store, which was opened as the target of a copy, is whole: from now on a daemon may serve it.
+
+        Raises:
+            StoreError: it cannot be said; the copy goes on with the next run.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from store.engine import CompleteSession, ImportSession, MoveSession
 from store.errors import ZoneNotFoundError
 from store.handle import Handle, SessionKey
 from store.parts import cut_lines, cut_opaque
-from store.records import ImportFile, ZoneStat
+from store.records import FilePiece, ImportFile, ZoneStat
 from store.stored import ZoneRow, files_of, find_zone, has_content, last_part
 from store.zones import OUTPUT_FILE, Zone
 
@@ -65,7 +65,7 @@ class Imports:
 
     def _import_file(self, key: SessionKey, file: ImportFile) -> None:
         cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
-        self._changes.put(key, file.name, cut(_chunks(file)), file.modified_at_ms, 1)
+        self._changes.put(key, file.name, cut(read_chunks(file)), file.modified_at_ms, 1)
 
     def _move_session(self, change: MoveSession) -> Zone:
         source = self._existing(change.source)
@@ -121,7 +121,12 @@ class Imports:
         return origin, covers_line
 
 
-def _chunks(file: ImportFile) -> Iterator[bytes]:
+def read_chunks(file: ImportFile | FilePiece) -> Iterator[bytes]:
+    """Read what comes from elsewhere.
+
+    Raises:
+        SourceFailedError: it cannot be read there.
+    """
     try:
         yield from file.chunks()
     except Exception as error:

@@ -16,6 +16,16 @@ from store.zones import Zone
 Answer = TypeVar("Answer")
 
 
+def half_a_copy(shown: str) -> str:
+    """Say that a store cannot be used since a copy to it is under way, or was interrupted."""
+    return f"{shown} is a copy that is not whole; run the same zonekeeper copy again, which goes on where it was"
+
+
+def is_no_target(shown: str) -> str:
+    """Say that nothing can be copied to a store."""
+    return f"{shown} has sessions of its own; copy to an empty store, or go on with a copy that nobody has served yet"
+
+
 class StoredSessions(Protocol):
     """What is asked of sessions as they are stored: a part of `store.engine.Engine`, where each verb is described."""
 

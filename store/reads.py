@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 from store import limits
 from store.errors import StorageDamagedError
 from store.handle import Handle, SessionKey
 from store.lines import line_text
 from store.pages import MiscountedError, page_before_end, page_from
-from store.records import AgentStat, ArchiveSummary, FileStat, Mount, Page, SessionCounts, SessionState, ZoneStat
+from store.records import (
+    AgentStat,
+    ArchiveSummary,
+    FileStat,
+    Mount,
+    Page,
+    SessionCounts,
+    SessionFacts,
+    SessionState,
+    ZoneStat,
+)
 from store.stored import (
     ZoneRow,
     damaged,
@@ -139,6 +150,26 @@ def origins(handle: Handle) -> set[str]:
 def count_sessions(handle: Handle) -> SessionCounts:
     """See `Engine.status`."""
     return SessionCounts(*handle.rows("count_sessions")[0])
+
+
+def sessions_after(handle: Handle, after: str, rows_max: int) -> list[tuple[SessionKey, SessionFacts]]:
+    """Describe sessions whose ids come after one, in the order of their ids."""
+    return [_facts(handle, *row) for row in handle.rows("sessions_after", after=after, limit=rows_max)]
+
+
+def session_facts(handle: Handle, session_id: str) -> tuple[SessionKey, SessionFacts] | None:
+    """Describe a session, whatever zone it is in; None where there is no such session."""
+    row = handle.row("session_facts", session_id=session_id)
+    return _facts(handle, *row) if row else None
+
+
+def _facts(handle: Handle, key: SessionKey, name: str, *columns: Any) -> tuple[SessionKey, SessionFacts]:
+    zone = parse_zone(name)
+    if zone is None:
+        raise StorageDamagedError(f"zone {name}: its row is damaged")
+    session_id, created_at_ms, covers_line, preview, node_count, origin = columns
+    files = files_of(handle, key)
+    return key, SessionFacts(zone, session_id, created_at_ms, covers_line, preview, node_count, origin, files)
 
 
 def _state(

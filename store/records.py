@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from store.zones import Zone
 
 Content = tuple[bytes, ...]
 """The bytes of a file in pieces, in order: a snapshot of 50 MB is never joined where its pieces will do."""
+
+
+class Standing(StrEnum):
+    """Whose the sessions of a store are.
+
+    A daemon serves its own, and makes a copy that is whole its own when it begins to; one that is not whole it refuses.
+    """
+
+    OWN = "own"
+    COPYING = "copying"
+    COPIED = "copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,50 @@ class ZoneStat:
     def modified_at_ms(self) -> int:
         """Unix ms of the last change of any file, of the zone's birth where it has none."""
         return max((file.modified_at_ms for file in self.files), default=self.created_at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """All that a store keeps of a session, without any content: what makes a copy of it the same session.
+
+    Attributes:
+        zone: where it is.
+        session_id: its id.
+        created_at_ms: unix ms.
+        covers_line: number of output lines that its snapshot contains, None where that is not known.
+        preview: None while not worked out.
+        node_count: of the preview.
+        origin: where it came from; several, a line each, where it was completed from another.
+        files: its files, by name.
+    """
+
+    zone: Zone
+    session_id: str
+    created_at_ms: int
+    covers_line: int | None
+    preview: str | None
+    node_count: int
+    origin: str | None
+    files: tuple[FileStat, ...]
+
+    def file(self, name: str) -> FileStat | None:
+        """Return a file of it, None where it has no such file."""
+        return next((file for file in self.files if file.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """Bytes of a file that are copied: all of it, or what an output has more than the copy.
+
+    Attributes:
+        name: of the file.
+        start_byte: where they begin; whatever the copy has from there on goes.
+        chunks: as in `ImportFile`.
+    """
+
+    name: str
+    start_byte: int
+    chunks: Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from store.changes import Changes
+from store.copies import Copies
 from store.engine import (
     AppendOutput,
     ArchiveSession,
     Change,
     CompleteSession,
+    CopySession,
+    DropSession,
     ImportSession,
     KeepPreview,
     MoveSession,
     Outcome,
+    WholeChange,
     WriteState,
 )
 from store.errors import StoreError
@@ -30,6 +34,7 @@ class Verbs:
         self._changes = changes
         self._refused: tuple[type[Exception], ...] = (ValueError, OverflowError, *refused_by_database)
         imports = Imports(handle, changes)
+        copies = Copies(handle, changes)
         self._verbs: dict[type[Any], Callable[[Any], Any]] = {
             WriteState: changes.write_state,
             AppendOutput: changes.append_output,
@@ -38,13 +43,15 @@ class Verbs:
             ImportSession: imports.import_session,
             MoveSession: imports.move_session,
             CompleteSession: imports.complete_session,
+            CopySession: copies.copy_session,
+            DropSession: copies.drop_session,
         }
 
     def outcome(self, change: Change) -> Outcome:
         """Apply one change. What is refused is its outcome alone; what fails in the database fails the batch."""
         if type(change) is not AppendOutput:
             self._changes.flush()  # it may look at what was appended
-        if isinstance(change, ImportSession | MoveSession | CompleteSession):
+        if isinstance(change, WholeChange):
             self._changes.distrust()  # it may give a session files that another one had
         try:
             outcome: Outcome = self._verbs[type(change)](change)
@@ -53,7 +60,7 @@ class Verbs:
         except StoreError as error:
             return error.with_traceback(None)  # which would hold the change, and all that came with it
         except self._refused as error:
-            if isinstance(change, ImportSession | MoveSession | CompleteSession):
+            if isinstance(change, WholeChange):
                 return error  # undone by its savepoint
             raise
         return outcome

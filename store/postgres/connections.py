@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -19,6 +19,8 @@ _ANSWER_SECONDS: Final = 10.0
 
 _CACHED_STATEMENTS: Final = 100
 
+DAEMON: Final = "zonekeeper"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -28,10 +30,12 @@ class Address:
         url: for asyncpg, as libpq has it; the password may also stand in `~/.pgpass`, a service file, or `PGPASSWORD`. Of
             several hosts the first one is used that may be written to, unless its `target_session_attrs` says otherwise.
         statement_cache_size: statements that a connection keeps prepared; None where that is found out.
+        application: what the server is told of who we are.
     """
 
     url: str = field(repr=False)
     statement_cache_size: int | None = None
+    application: str = DAEMON
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -49,6 +53,10 @@ class Address:
         if size is not None and not (size.isascii() and size.isdecimal()):
             raise ValueError("statement_cache_size must be a number")
         return cls(urlunsplit(parts._replace(query=urlencode(options))), None if size is None else int(size))
+
+    def of_a_copy(self) -> Self:
+        """Return the same address for whoever is no daemon and must not be taken for one."""
+        return replace(self, application="zonekeeper copy")
 
     @property
     def shown(self) -> str:
@@ -107,7 +115,7 @@ class Connections:
             timeout=_CONNECT_SECONDS,
             command_timeout=self._terms.statement_seconds_max + _ANSWER_SECONDS,
             statement_cache_size=statement_cache_size,
-            server_settings={"application_name": "zonekeeper"},
+            server_settings={"application_name": self._address.application},
         )
 
 

@@ -21,9 +21,11 @@ from store.postgres.durability import Facts
 from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
 from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
+from store.postgres.standing import begin_copy, check_whole, set_standing, settle
 from store.postgres.terms import Terms
 from store.readers import Readers
 from store.reading import ReadingEngine
+from store.records import Standing
 from store.thread import WriterThread
 from store.verbs import place_of
 
@@ -32,7 +34,11 @@ _CLEAN_AFTER_BATCHES: Final = 1_000
 
 
 async def open_postgres(
-    url: str, new_loop: LoopFactory = asyncio.new_event_loop, terms: Terms | None = None
+    url: str,
+    new_loop: LoopFactory = asyncio.new_event_loop,
+    terms: Terms | None = None,
+    *,
+    is_target: bool = False,
 ) -> PostgresEngine:
     """Open the store, make its schema where there is none, and bring its stored form up to date.
 
@@ -40,13 +46,18 @@ async def open_postgres(
         url: of the database, as libpq has it, and `statement_cache_size`.
         new_loop: makes the loop of each connection.
         terms: on which the server is used.
+        is_target: open it to be copied to; until `finish_copy` nobody else opens it.
 
     Raises:
         ValueError: the URL is none.
-        StoreRefusedError: foreign, or written by a newer program; the database is as it was.
+        StoreRefusedError: foreign, written by a newer program, half a copy, or a target that has sessions of its own or is
+            served; the database is as it was.
         StorageUnavailableError, StorageFullError: the database cannot be used at the moment.
     """
-    engine = PostgresEngine(Address.parse(url), new_loop, terms or Terms())
+    address = Address.parse(url)
+    engine = PostgresEngine(
+        address.of_a_copy() if is_target else address, new_loop, terms or Terms(), is_target=is_target
+    )
     try:
         await engine.open()
     except BaseException:
@@ -60,12 +71,13 @@ class PostgresEngine(ReadingEngine):
 
     name = "postgresql"
 
-    def __init__(self, address: Address, new_loop: LoopFactory, terms: Terms) -> None:
-        """Say where, and on which terms; `open` does the rest."""
+    def __init__(self, address: Address, new_loop: LoopFactory, terms: Terms, *, is_target: bool = False) -> None:
+        """Say where, on which terms and what for; `open` does the rest."""
         self._connections = Connections(address, terms, new_loop)
         super().__init__(Readers("postgres-reader", self._connections.open, translated, is_lost, terms.connections - 1))
         self._shown = address.shown
         self._terms = terms
+        self._is_target = is_target
         self._writer = WriterThread("postgres-writer")
         self._batches = Batches(self._connections.open)
         self._cleaned_at = 0
@@ -123,6 +135,10 @@ class PostgresEngine(ReadingEngine):
             "durability": self._durability.status(),
         }
 
+    async def finish_copy(self) -> None:
+        """See `Engine.finish_copy`."""
+        await self._writer.call(self._finish_copy)
+
     async def close(self) -> None:
         """See `Engine.close`."""
         if self._closed:
@@ -134,6 +150,7 @@ class PostgresEngine(ReadingEngine):
         with translated(f"the store {self._shown}"):
             handle = self._batches.handle()
             upgrade(handle, self._shown)
+            (begin_copy if self._is_target else settle)(handle, self._shown)
             self._ask_facts()
             with handle.read_transaction():
                 facts = _durability_facts(handle)
@@ -148,7 +165,14 @@ class PostgresEngine(ReadingEngine):
         with translated(f"the store {self._shown}"):
             handle = self._batches.handle()
             with handle.read_transaction():
-                return version_of(handle, self._shown)
+                version = version_of(handle, self._shown)
+                if version:
+                    check_whole(handle, self._shown)
+                return version
+
+    def _finish_copy(self) -> None:
+        with translated(f"the store {self._shown}"):
+            set_standing(self._batches.handle(), Standing.COPIED)
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         self.sync_seconds = 0.0

@@ -20,6 +20,8 @@ _STATEMENTS: Final = load_statements("postgres_version.sql")
 _STEPS: Final = (
     (
         "step_one_agents",
+        "step_one_turn",
+        "step_one_turn_row",
         "step_one_zones",
         "step_one_zones_by_session",
         "step_one_zones_by_origin",
@@ -72,7 +74,7 @@ def version_of(handle: PostgresHandle, shown: str) -> int:
         raise StoreRefusedError(
             f"{shown} has a schema named zonekeeper that is another program's; choose another database. It was not touched"
         )
-    ((version,),) = handle.fetch(_STATEMENTS["version"]) or [(0,)]
+    ((version, _),) = handle.fetch(_STATEMENTS["version"]) or [(0, None)]
     _check(int(version), shown)
     return int(version)
 
@@ -91,7 +93,7 @@ def _take_steps(handle: PostgresHandle, shown: str) -> None:
             handle.script(_DEFINITIONS["schema"].text)
             handle.script(_DEFINITIONS["version"].text)
             handle.fetch(_STATEMENTS["first_version"])
-        ((version,),) = handle.fetch(_STATEMENTS["lock_version"])
+        ((version, _),) = handle.fetch(_STATEMENTS["lock_version"])
         _check(version, shown)
         for step in _STEPS[version:]:
             for name in step:

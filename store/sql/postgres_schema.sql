@@ -8,10 +8,11 @@
 CREATE SCHEMA IF NOT EXISTS zonekeeper;
 
 -- name: version
--- One row.
+-- One row. What the standings mean: `store.records.Standing`.
 CREATE TABLE IF NOT EXISTS zonekeeper.version (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    number   integer NOT NULL
+    number   integer NOT NULL,
+    standing text    NOT NULL DEFAULT 'own' CHECK (standing IN ('own', 'copying', 'copied'))
 );
 
 -- name: step_one_agents
@@ -19,6 +20,16 @@ CREATE TABLE IF NOT EXISTS zonekeeper.version (
 CREATE TABLE zonekeeper.agents (
     definition_id text COLLATE "C" PRIMARY KEY
 );
+
+-- name: step_one_turn
+-- One row, for nothing but to be locked: whoever migrates old data, or copies sessions to here, holds it all the while.
+CREATE TABLE zonekeeper.turn (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+);
+
+-- name: step_one_turn_row
+-- See the table.
+INSERT INTO zonekeeper.turn DEFAULT VALUES;
 
 -- name: step_one_zones
 -- One row a session. Archive and move change this row and nothing else. A current session has -1 for its time: so one key

@@ -99,6 +99,30 @@ UPDATE zonekeeper.zones
 SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
 WHERE session_id = :key.session_id;
 
+-- name: any_session
+-- Whether it keeps any session.
+SELECT 1 FROM zonekeeper.zones LIMIT 1;
+
+-- name: sessions_after
+-- All that is kept of some sessions beside their files, in the order of their ids.
+SELECT ARRAY[home, session_id],
+    'agent:' || definition_id || CASE WHEN archived_at_ms < 0 THEN ':current' ELSE ':archive:' || archived_at_ms END,
+    session_id, created_at_ms, covers_line, preview, node_count, origin
+FROM zonekeeper.zones WHERE session_id > :after ORDER BY session_id LIMIT :limit;
+
+-- name: session_facts
+-- The same of one session.
+SELECT ARRAY[home, session_id],
+    'agent:' || definition_id || CASE WHEN archived_at_ms < 0 THEN ':current' ELSE ':archive:' || archived_at_ms END,
+    session_id, created_at_ms, covers_line, preview, node_count, origin
+FROM zonekeeper.zones WHERE session_id = :session_id;
+
+-- name: set_facts
+-- A copy becomes what the session is elsewhere.
+UPDATE zonekeeper.zones
+SET created_at_ms = :created_at_ms, covers_line = :covers_line, preview = :preview, node_count = :node_count, origin = :origin
+WHERE session_id = :key.session_id;
+
 -- name: count_sessions
 -- For the status.
 SELECT count(*), count(*) FILTER (WHERE archived_at_ms >= 0), count(*) FILTER (WHERE archived_at_ms >= 0 AND preview IS NULL)

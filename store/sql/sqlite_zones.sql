@@ -87,6 +87,26 @@ SELECT origin, covers_line FROM zones WHERE id = :key;
 UPDATE zones SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
 WHERE id = :key;
 
+-- name: any_session
+-- Whether it keeps any session.
+SELECT 1 FROM zones LIMIT 1;
+
+-- name: sessions_after
+-- All that is kept of some sessions beside their files, in the order of their ids.
+SELECT id, zone, session_id, created_at_ms, covers_line, preview, node_count, origin FROM zones
+WHERE session_id > :after ORDER BY session_id LIMIT :limit;
+
+-- name: session_facts
+-- The same of one session.
+SELECT id, zone, session_id, created_at_ms, covers_line, preview, node_count, origin FROM zones
+WHERE session_id = :session_id;
+
+-- name: set_facts
+-- A copy becomes what the session is elsewhere.
+UPDATE zones
+SET created_at_ms = :created_at_ms, covers_line = :covers_line, preview = :preview, node_count = :node_count, origin = :origin
+WHERE id = :key;
+
 -- name: count_sessions
 -- For the status.
 SELECT count(*) AS sessions,

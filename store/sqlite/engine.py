@@ -21,11 +21,12 @@ from store.errors import StoreRefusedError
 from store.handle import Handle
 from store.readers import Readers
 from store.reading import ReadingEngine
+from store.records import Standing
 from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.log import WriteAheadLog
-from store.sqlite.schema import SCHEMA_VERSION, check_file, upgrade
+from store.sqlite.schema import SCHEMA_VERSION, check_file, set_standing, upgrade
 from store.thread import WriterThread
 from store.verbs import Verbs, place_of
 
@@ -35,17 +36,19 @@ _CHANGE_BYTES: Final = 12 * 1024
 """What a change puts into the WAL besides its data: three pages."""
 
 
-async def open_sqlite(path: Path) -> SqliteEngine:
+async def open_sqlite(path: Path, *, is_target: bool = False) -> SqliteEngine:
     """Open the store, make it where there is none, and bring its stored form up to date.
 
     Args:
         path: of the database file. Its directory must exist.
+        is_target: open it to be copied to; until `finish_copy` nobody else opens it.
 
     Raises:
-        StoreRefusedError: damaged, foreign, or written by a newer program; the file is as it was.
+        StoreRefusedError: damaged, foreign, written by a newer program, half a copy, or a target that has sessions of its own;
+            the file is as it was.
         StorageUnavailableError, StorageFullError: the file cannot be used at the moment.
     """
-    engine = SqliteEngine(path)
+    engine = SqliteEngine(path, is_target=is_target)
     try:
         await engine.open()
     except BaseException:
@@ -59,9 +62,10 @@ class SqliteEngine(ReadingEngine):
 
     name = "sqlite"
 
-    def __init__(self, path: Path) -> None:
-        """Say where; `open` does the rest."""
+    def __init__(self, path: Path, *, is_target: bool = False) -> None:
+        """Say where, and what for; `open` does the rest."""
         self._path = path
+        self._is_target = is_target
         self._writer = WriterThread("sqlite-writer")
         super().__init__(Readers("sqlite-reader", lambda: SqliteHandle(open_reading(path)), translated))
         self._writing_handle: sqlite3.Connection | None = None
@@ -102,6 +106,10 @@ class SqliteEngine(ReadingEngine):
             "durability": _DURABILITY.status(),
         }
 
+    async def finish_copy(self) -> None:
+        """See `Engine.finish_copy`."""
+        await self._writer.call(self._finish_copy)
+
     async def close(self) -> None:
         """See `Engine.close`. The writing handle goes last, so that SQLite checkpoints and removes the WAL."""
         if self._closed:
@@ -110,12 +118,12 @@ class SqliteEngine(ReadingEngine):
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
-        check_file(self._path)
+        check_file(self._path, is_target=self._is_target)
         with translated(f"the store {self._path}"):
             try:
                 self._writing_handle = open_writing(self._path)
                 self._log = WriteAheadLog(self._writing_handle)
-                upgrade(self._writing_handle, self._path)
+                upgrade(self._writing_handle, self._path, is_target=self._is_target)
             except sqlite3.DatabaseError as error:
                 if type(error) is not sqlite3.DatabaseError:
                     raise
@@ -158,6 +166,10 @@ class SqliteEngine(ReadingEngine):
 
     def _checkpoint(self) -> None:
         self._log.checkpoint(self._changes.written_bytes)
+
+    def _finish_copy(self) -> None:
+        with translated(f"the store {self._path}"):
+            set_standing(self._handle(), Standing.COPIED)
 
     def _handle(self) -> sqlite3.Connection:
         if self._writing_handle is None:

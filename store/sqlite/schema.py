@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from store.errors import StorageUnavailableError, StoreRefusedError
+from store.place import half_a_copy, is_no_target
+from store.records import Standing
 from store.sql import load
 from store.sqlite.failures import store_error
 from store.sqlite.handles import open_reading
@@ -21,7 +23,11 @@ from store.sqlite.looking import LOG_SUFFIX, size_of
 APPLICATION_ID: Final = 0x5A4F4E45
 """`ZONE`: marks the file as ours, where `file(1)` and we look for it."""
 
+_MARKS: Final = {Standing.OWN: APPLICATION_ID, Standing.COPYING: 0x5A4F4E43, Standing.COPIED: 0x5A4F4E44}
+"""The same for a copy that is not whole, `ZONC`, and for one that nobody has served yet, `ZOND`."""
+
 _STATEMENTS: Final = load("sqlite_schema.sql")
+_ANY_SESSION: Final = load("sqlite_zones.sql")["any_session"]
 _STEPS: Final = (
     (
         "step_one_zones",
@@ -49,11 +55,16 @@ _FRAME_HEAD: Final = struct.Struct(">4xI16x")
 """Of a page in the log: how many pages the database has after the commit that the page ends, 0 where it ends none."""
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, *, is_target: bool = False) -> None:
     """Look at a file before anything may change it. One that is not there, or is empty, is a new store.
 
+    Args:
+        path: of the file.
+        is_target: it is opened to be copied to, so half a copy will do.
+
     Raises:
-        StoreRefusedError: written by a newer program, by another program, or not a database at all; or only its log is left.
+        StoreRefusedError: written by a newer program, by another program, or not a database at all; or only its log is left; or
+            it is half a copy.
         StorageUnavailableError: it cannot be read at the moment.
     """
     if not path.exists() or path.stat().st_size == 0:
@@ -66,12 +77,12 @@ def check_file(path: Path) -> None:
     try:
         connection = open_reading(path)
         try:
-            check_version(connection, path)
+            check_version(connection, path, is_target=is_target)
         finally:
             connection.close()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
-            _check_cut_off(path)
+            _check_cut_off(path, is_target=is_target)
             return
         if isinstance(failure := store_error(error, str(path)), StorageUnavailableError):
             raise failure from error
@@ -92,21 +103,23 @@ def log_left_of(path: Path) -> Path | None:
     return log if size_of(log) and _holds_commit(log) else None
 
 
-def upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Take the steps that the file lacks, all or none.
+def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = False) -> None:
+    """Take the steps that the file lacks, all or none, and make it the daemon's own, or a copy's target.
 
     Raises:
-        StoreRefusedError: as `check_file` does, for a change that happened in between.
+        StoreRefusedError: as `check_file` does, for a change that happened in between; or a target has sessions of its own.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = check_version(connection, path)
+        version = check_version(connection, path, is_target=is_target)
         for step in _STEPS[version:]:
             for name in step:
                 connection.execute(_STATEMENTS[name])
         if version < SCHEMA_VERSION:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if is_target:
+            _check_target(connection, path)
+        set_standing(connection, Standing.COPYING if is_target else Standing.OWN)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -114,17 +127,32 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
         raise
 
 
-def check_version(connection: sqlite3.Connection, path: Path) -> int:
+def set_standing(connection: sqlite3.Connection, standing: Standing) -> None:
+    """Say whose the sessions are from now on, where that is not said already."""
+    if _mark(connection) != _MARKS[standing]:
+        connection.execute(f"PRAGMA application_id = {_MARKS[standing]}")
+
+
+def check_version(connection: sqlite3.Connection, path: Path, *, is_target: bool = False) -> int:
     """Return the version of the stored form, 0 for a new store.
 
     Raises:
-        StoreRefusedError: written by a newer program, or by another one.
+        StoreRefusedError: written by a newer program, or by another one; or half a copy, where it is not to be copied to.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    _check_owner(path, version, application_id, has_tables=tables > 0)
+    _check_owner(path, version, _mark(connection), has_tables=tables > 0, is_target=is_target)
     return int(version)
+
+
+def _check_target(connection: sqlite3.Connection, path: Path) -> None:
+    if _mark(connection) == APPLICATION_ID and connection.execute(_ANY_SESSION).fetchone():
+        raise StoreRefusedError(is_no_target(str(path)))
+
+
+def _mark(connection: sqlite3.Connection) -> int:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    return int(application_id)
 
 
 def _holds_commit(log: Path) -> bool:
@@ -141,7 +169,7 @@ def _holds_commit(log: Path) -> bool:
     return False
 
 
-def _check_cut_off(path: Path) -> None:
+def _check_cut_off(path: Path, *, is_target: bool) -> None:
     """Look at a file whose last transaction was cut off half way, and has yet to be undone from its journal.
 
     Undoing it changes the file, so that is left to the writing handle, and whose file it is to the bytes as they are. The
@@ -163,16 +191,19 @@ def _check_cut_off(path: Path) -> None:
     version = application_id = 0
     if len(head) == _FILE_HEAD.size and head.startswith(_FILE_MAGIC):
         _, version, application_id = _FILE_HEAD.unpack(head)
-    _check_owner(path, version, application_id, has_tables=True)
+    _check_owner(path, version, application_id, has_tables=True, is_target=is_target)
 
 
-def _check_owner(path: Path, version: int, application_id: int, *, has_tables: bool) -> None:
-    if version > SCHEMA_VERSION and (application_id == APPLICATION_ID or not has_tables):
+def _check_owner(path: Path, version: int, application_id: int, *, has_tables: bool, is_target: bool) -> None:
+    is_ours = application_id in _MARKS.values()
+    if version > SCHEMA_VERSION and (is_ours or not has_tables):
         raise StoreRefusedError(
             f"{path} was written by a newer version of Zonekeeper (stored form {version}, this program knows"
             f" {SCHEMA_VERSION}); install that version or a later one. The file was not touched"
         )
-    if application_id != APPLICATION_ID and (has_tables or version or application_id):
+    if not is_ours and (has_tables or version or application_id):
         raise StoreRefusedError(
             f"{path} is a database of another program; move it away or choose another --data-dir. The file was not touched"
         )
+    if application_id == _MARKS[Standing.COPYING] and not is_target:
+        raise StoreRefusedError(half_a_copy(str(path)))

@@ -193,7 +193,11 @@ class Databases:
 
     async def _emptied(self, url: str) -> str:
         name = self.free.pop()
-        await execute(database_url(url, name), *(f"DELETE FROM zonekeeper.{table}" for table in _TABLES))
+        await execute(
+            database_url(url, name),
+            *(f"DELETE FROM zonekeeper.{table}" for table in _TABLES),
+            "UPDATE zonekeeper.version SET standing = 'own'",
+        )
         return name
 
 

@@ -1,0 +1,58 @@
+"""Whose the sessions of a store are (`store.records.Standing`): kept beside the version of its stored form."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from store.errors import StoreRefusedError
+from store.place import half_a_copy, is_no_target
+from store.postgres.handle import PostgresHandle
+from store.postgres.statements import load_statements
+from store.records import Standing
+
+_STATEMENTS: Final = load_statements("postgres_version.sql")
+
+
+def settle(handle: PostgresHandle, shown: str) -> None:
+    """Make a copy that is whole the daemon's own, where the store is one. Else nothing is written.
+
+    Raises:
+        StoreRefusedError: it is half a copy.
+    """
+    if check_whole(handle, shown) is Standing.COPIED:
+        set_standing(handle, Standing.OWN)
+
+
+def check_whole(handle: PostgresHandle, shown: str) -> Standing:
+    """Return the standing. Raises as `settle` does."""
+    ((_, standing),) = handle.fetch(_STATEMENTS["version"])
+    if standing == Standing.COPYING:
+        raise StoreRefusedError(half_a_copy(shown))
+    return Standing(standing)
+
+
+def begin_copy(handle: PostgresHandle, shown: str) -> None:
+    """Make the store a copy's target, which no daemon opens.
+
+    Raises:
+        StoreRefusedError: it has sessions of its own, or a daemon is connected.
+    """
+    ((_, standing),) = handle.fetch(_STATEMENTS["version"])
+    if standing == Standing.OWN and handle.rows("any_session"):
+        raise StoreRefusedError(is_no_target(shown))
+    set_standing(handle, Standing.COPYING)
+    # Afterwards, since whoever connects from now on sees the standing.
+    if connections := daemons(handle):
+        set_standing(handle, Standing(standing))
+        raise StoreRefusedError(f"{shown} is in use: daemons have {connections} connections to it; stop them first")
+
+
+def set_standing(handle: PostgresHandle, standing: Standing) -> None:
+    """Say whose the sessions are from now on."""
+    handle.fetch(_STATEMENTS["set_standing"], standing=standing)
+
+
+def daemons(handle: PostgresHandle) -> int:
+    """Count the connections of daemons to this database."""
+    ((connections,),) = handle.fetch(_STATEMENTS["daemons"])
+    return int(connections)
