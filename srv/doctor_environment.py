@@ -94,7 +94,7 @@ def settings_checks(
     if settings.get("has_wal_reset_bug"):
         version += (
             "; it has the WAL-reset bug (fixed in 3.51.3), which needs a checkpoint on one handle beside a write on another: "
-            "here the one writing handle does both. Let no other program write to zones.db"
+            "here the one writing handle does both, and no other program can write meanwhile"
         )
     shown = " ".join(f"{name}={settings[name]}" for name in settings if name not in {"version", "has_wal_reset_bug"})
     mode = None if store_facts is None else store_facts["journal_mode"]

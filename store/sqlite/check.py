@@ -44,6 +44,9 @@ _BEFORE_ALL: Final = -(2**63)
 
 _STATEMENTS: Final = load("sqlite_check.sql")
 
+_LITESTREAM: Final = {"_litestream_seq", "_litestream_lock"}
+"""What copies the store as it grows makes these tables in it, and they come along with what it restores."""
+
 _RESTORE_STORE: Final = (
     "Stop the daemon, keep a copy of db/zones.db and what lies beside it, and restore it from a backup."
 )
@@ -211,7 +214,7 @@ class _Checker:
             if expected[name] != stored[name]:
                 message = f"the {stored[name][0]} {name} is not as this version makes it"
                 self._found.add(Finding("schema", "SCHEMA_DIFFERS", message, _RESTORE_STORE))
-        for name in sorted(stored.keys() - expected.keys()):
+        for name in sorted(stored.keys() - expected.keys() - _LITESTREAM):
             message = f"there is a {stored[name][0]} {name} that Zonekeeper did not make"
             hint = "Drop it while the daemon is stopped, unless you know what it is for."
             self._found.add(Finding("schema", "SCHEMA_FOREIGN", message, hint, is_wrong=stored[name][0] == "trigger"))

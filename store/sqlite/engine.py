@@ -122,7 +122,7 @@ class SqliteEngine(ReadingEngine):
         with translated(f"the store {self._path}"):
             try:
                 self._writing_handle = open_writing(self._path)
-                self._log = WriteAheadLog(self._writing_handle)
+                self._log = WriteAheadLog(self._writing_handle, self._path)
                 upgrade(self._writing_handle, self._path, is_target=self._is_target)
             except sqlite3.DatabaseError as error:
                 if type(error) is not sqlite3.DatabaseError:
@@ -181,6 +181,7 @@ class SqliteEngine(ReadingEngine):
         self._writer.close()
         handles: list[Handle | sqlite3.Connection] = list(self._readers.handles)
         if self._writing_handle is not None:
+            self._log.close()
             if self._log.must_stay:
                 # The last handle to be closed moves the log, if it can write.
                 handles.insert(0, self._writing_handle)

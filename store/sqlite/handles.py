@@ -1,7 +1,8 @@
 """Database handles: how they are opened, and what is set on them.
 
 The writing handle alone checkpoints, when it is told to. That keeps readers quick, and rules out the WAL-reset
-corruption of SQLite before 3.51.3, which needs a checkpoint on one handle beside a write on another.
+corruption of SQLite before 3.51.3, which needs a checkpoint on one handle beside a write on another. What other programs
+write, such as Litestream, the guarding handle keeps off meanwhile (`log`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _WRITING: Final = {
     "journal_size_limit": _WAL_KEPT_BYTES,
 }
 _READING: Final = {"query_only": 1}
+_GUARDING: Final = {"busy_timeout": 0, "wal_autocheckpoint": 0}
 
 
 def open_writing(path: Path) -> sqlite3.Connection:
@@ -65,6 +67,17 @@ def open_reading(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "ro")
     try:
         _set(connection, path, _SHARED | _READING)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_guarding(path: Path) -> sqlite3.Connection:
+    """Open a handle that can hold the lock of whoever writes, waits for nobody, and writes nothing itself."""
+    connection = _connect(path, "rw")
+    try:
+        _set(connection, path, _SHARED | _GUARDING)
     except BaseException:
         connection.close()
         raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -199,10 +201,47 @@ async def test_a_checkpoint_does_not_wait_for_a_reader(sqlite: SqliteEngine, pat
     assert b"".join(state.content or ()) == b"z" * 100_000
 
 
+async def test_nobody_else_writes_while_the_log_is_moved(sqlite: SqliteEngine, path: Path) -> None:
+    """A commit of another program that begins the log anew while a checkpoint starts would corrupt the file, before 3.51.3."""
+    refused: list[str] = []
+    await apply(sqlite, WriteState(ZONE, b"x" * 500_000, NOW_MS))
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)) as other:
+
+        def write(*_: object) -> int:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                refused.append(error.sqlite_errorname)
+            return sqlite3.SQLITE_OK
+
+        await on_writer(sqlite, lambda connection: connection.set_authorizer(write))
+        await sqlite.maintain()
+        await on_writer(sqlite, lambda connection: connection.set_authorizer(None))
+    assert (refused, sqlite.figures()["checkpoint_pages_left"]) == (["SQLITE_BUSY"], 0)
+    assert size_of(path) > 500_000
+
+
+async def test_a_checkpoint_is_put_off_while_another_program_writes(sqlite: SqliteEngine, path: Path) -> None:
+    """It does not wait, moves nothing, and is soon due again."""
+    while not is_due(sqlite):
+        await apply(sqlite, WriteState(ZONE, os.urandom(1_000_000), NOW_MS))
+    before = bytes_of(path)
+    with meddling(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.wait_for(sqlite.maintain(), 4)
+    assert (bytes_of(path), is_due(sqlite)) == (before, False)
+    for _ in range(2):
+        await apply(sqlite, WriteState(ZONE, os.urandom(1_000_000), NOW_MS))
+    assert is_due(sqlite)
+    await sqlite.maintain()
+    assert bytes_of(path) != before
+
+
 async def test_closing_leaves_one_file(sqlite: SqliteEngine, path: Path) -> None:
     """After a clean stop everything is in the database, and log and shared memory are gone; closing twice is harmless."""
     await apply(sqlite, AppendOutput(ZONE, b"x\n", NOW_MS))
     await sqlite.stat(["agent"])
+    await sqlite.maintain()
     await sqlite.close()
     await sqlite.close()
     assert [each.name for each in path.parent.iterdir()] == [path.name]

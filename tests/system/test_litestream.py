@@ -1,0 +1,131 @@
+"""The store copied as it grows by Litestream, which writes to it and moves its log beside the daemon, as the README has it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from store.sqlite.check import check_store
+from tests.srv.daemon import Daemon
+from tests.waiting import until
+
+LITESTREAM: Final = f"{sys.prefix}/bin/litestream"
+COPIES_OF_TWO_ROUNDS: Final = 8
+"""One round is under way when it is asked for; each may come to four, before and after the log is moved."""
+
+CLIENTS: Final = 4
+LINES_OF_CALL: Final = 20
+LINE_BYTES: Final = 1_000
+MOVED_TIMES: Final = 2
+"""So often Litestream moves the log, and it is begun anew."""
+
+WRITTEN_BYTES: Final = 40 << 20
+"""And so much is written, so that the daemon finds it time to move the log as well."""
+
+
+@contextmanager
+def replicating(data_dir: Path, replica: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Litestream beside the daemon, ten times as busy as it is by itself; killed at the end, if it runs yet."""
+    place = {"url": f"file://{replica}", "sync-interval": "100ms"}
+    database = {"path": str(data_dir / "db" / "zones.db"), "monitor-interval": "100ms", "replica": place}
+    settings = data_dir.parent / "litestream.yml"
+    settings.write_text(json.dumps({"dbs": [database]}))  # JSON is YAML
+    command = [LITESTREAM, "replicate", "-config", str(settings)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def copies(replica: Path) -> int:
+    """Count what Litestream has stored so far, a file each time it looked."""
+    return len(list((replica / "ltx" / "0").glob("*.ltx")))
+
+
+def restored(replica: Path, target: Path) -> Path:
+    """Restore what there is into a directory of data."""
+    (target / "db").mkdir(parents=True)
+    command = [LITESTREAM, "restore", "-o", str(target / "db" / "zones.db"), f"file://{replica}"]
+    subprocess.run(command, check=True, umask=0o077, stderr=subprocess.DEVNULL)
+    return target
+
+
+class Writers:
+    """Clients that append numbered lines, each to an agent of its own.
+
+    Attributes:
+        acknowledged: lines, by agent.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.acknowledged = dict.fromkeys((f"agent-{number}" for number in range(CLIENTS)), 0)
+        self._threads = [threading.Thread(target=self._append, args=(agent,)) for agent in self.acknowledged]
+        for thread in self._threads:
+            thread.start()
+
+    def _append(self, agent: str) -> None:
+        while self._daemon.process.poll() is None:
+            first = self.acknowledged[agent]
+            lines = [line(number) for number in range(first, first + LINES_OF_CALL)]
+            try:
+                self._daemon.call("agent:session:append_output", definition_id=agent, lines=lines)
+            except OSError:
+                return
+            self.acknowledged[agent] += LINES_OF_CALL
+
+    def join(self) -> None:
+        """Wait for their end, which is the daemon's."""
+        for thread in self._threads:
+            thread.join()
+
+
+def line(number: int) -> str:
+    """Return the line of that number."""
+    return f"{number} ".ljust(LINE_BYTES, "x")
+
+
+def salts(data_dir: Path) -> bytes:
+    """Return what tells one log from the next."""
+    with (data_dir / "db" / "zones.db-wal").open("rb") as log:
+        return log.read(24)[16:]
+
+
+async def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp_path: Path) -> None:
+    """Daemon and Litestream are killed while lines come and both move the log: all but the last moments are there, in order."""
+    replica = tmp_path / "replica"
+    with Daemon.start(tmp_path / "data") as daemon:
+        daemon.call("agent:session:write_state", definition_id="agent-0", content="{}")
+        with replicating(daemon.data_dir, replica):
+            await until(lambda: copies(replica) > 0)
+            writers = Writers(daemon)
+            seen = {salts(daemon.data_dir)}
+
+            def have_both_moved_the_log() -> bool:
+                seen.add(salts(daemon.data_dir))
+                return len(seen) > MOVED_TIMES and sum(writers.acknowledged.values()) * LINE_BYTES > WRITTEN_BYTES
+
+            await until(have_both_moved_the_log)
+            by_then = dict(writers.acknowledged)
+            enough = copies(replica) + COPIES_OF_TWO_ROUNDS
+            await until(lambda: copies(replica) >= enough)
+            daemon.process.kill()
+        writers.join()
+        daemon.kill()
+    home = restored(replica, tmp_path / "new")
+    assert check_store(home / "db" / "zones.db").findings == []
+    with Daemon.start(home) as daemon:
+        for agent, least in by_then.items():
+            (found,) = daemon.call("agent:session:stat", definition_ids=[agent])
+            count = found["total_lines"]
+            assert least <= count <= writers.acknowledged[agent] + LINES_OF_CALL
+            _, _, body = daemon.request("GET", f"/zones/{agent}/current/output")
+            assert body.decode().splitlines() == [line(number) for number in range(count)]
+        assert json.loads(daemon.call("agent:session:read", definition_id="agent-0")["content"]) == {}
