@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from srv.slow_calls import STAGES
 from store import errors, limits
 from tests.legacy_dirs import populate
 from tests.node import programs
+from tests.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -314,19 +316,69 @@ def test_the_members_of_the_doctor_s_report_are_those_of_the_code(home: Path, po
     assert set(in_checks) - set(report["checks"][0]) == {"store", "migration", "environment", *State}
 
 
+BACKUPS: Final = "Backups and restores"
+APPEND: Final = '.venv/bin/zonekeeper call agent:session:append_output \'["maks", "{}"]\'\n'
+READ: Final = ".venv/bin/zonekeeper call agent:session:read_output '[\"maks\"]'\n"
+
+
+def lines_now(home: Path) -> list[str]:
+    """Return the output of an agent, from the daemon of that home."""
+    found: list[str] = json.loads(run(READ, home, "0")[0][1])["lines"]
+    return found
+
+
 def test_a_backup_made_and_restored_as_the_readme_says_is_the_store_it_was(tmp_path: Path) -> None:
-    """Made while the daemon runs; what was written afterwards is gone once it is restored."""
-    make_one, restore = blocks("Backups")
-    write = '.venv/bin/zonekeeper call agent:session:append_output \'["maks", "{}"]\'\n'
-    read = ".venv/bin/zonekeeper call agent:session:read_output '[\"maks\"]'\n"
+    """Made while the daemon runs; what was written afterwards is gone once it is restored, and callers are told so."""
+    make_one, restore = blocks(BACKUPS)[:2]
     with started("make run\n", tmp_path):
-        run(write.format("before"), tmp_path, "0")
+        run(APPEND.format("before"), tmp_path, "0")
         run(make_one, tmp_path, "0")
-        run(write.format("after"), tmp_path, "0")
-        assert json.loads(run(read, tmp_path, "0")[0][1])["lines"] == ["before", "after"]
+        run(APPEND.format("after"), tmp_path, "0")
+        assert lines_now(tmp_path) == ["before", "after"]
     run(restore, tmp_path, "0")
     with started("make run\n", tmp_path):
-        assert json.loads(run(read, tmp_path, "0")[0][1])["lines"] == ["before"]
+        assert lines_now(tmp_path) == ["before"]
+        known = '{"definition_id": "maks", "line": "more", "expect_offset": 13}'
+        again = f".venv/bin/zonekeeper call agent:session:append_output '{known}' 2>&1 || true\n"
+        assert "OFFSET_MISMATCH" in run(again, tmp_path, "0")[0][1]
+
+
+async def test_a_store_that_litestream_copies_is_restored_as_the_readme_says(tmp_path: Path) -> None:
+    """The file is made anew as it was last, and as it was at an instant."""
+    replicate, restore = blocks(BACKUPS)[2:4]
+    copies = tmp_path / "replica" / "ltx" / "0"
+    with started("make run\n", tmp_path), replicating(replicate, tmp_path):
+        await until(lambda: number_in(copies) == 1)
+        run(APPEND.format("before"), tmp_path, "0")
+        await until(lambda: number_in(copies) == 2)
+        at = datetime.now(UTC)
+        run(APPEND.format("after"), tmp_path, "0")
+        await until(lambda: number_in(copies) == 3)
+    for timestamp, expected in ("", ["before", "after"]), (f"-timestamp {at:%Y-%m-%dT%H:%M:%S.%fZ} ", ["before"]):
+        run(restore.replace("restore -o", f"restore {timestamp}-o"), tmp_path, "0")
+        with started("make run\n", tmp_path):
+            assert lines_now(tmp_path) == expected
+
+
+@contextmanager
+def replicating(command: str, home: Path) -> Iterator[None]:
+    """Run Litestream by its command in the README."""
+    with subprocess.Popen(
+        ["bash", "-c", in_this_place(command).replace(sys.prefix, f"exec {sys.prefix}", 1)],
+        cwd=ROOT,
+        env=environment(home),
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def number_in(copies: Path) -> int:
+    """Count what Litestream has stored so far: it looks once a second, and stores a file where there is something new."""
+    return len(list(copies.glob("*.ltx")))
 
 
 def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agentmux: Path) -> None:
@@ -389,7 +441,7 @@ def test_the_units_are_where_systemctl_looks_for_them(tmp_path: Path) -> None:
 
 
 def test_no_section_has_commands_that_no_test_runs() -> None:
-    """Those of the container are run by test_dockerfile.py, all others here."""
+    """Those of the container are run by test_dockerfile.py, PostgreSQL's own by postgres/test_restores.py, all others here."""
     assert {name for name in sections() if blocks(name, "python")} == {"From Python"}
     assert {name for name in sections() if blocks(name, "js")} == {"From JavaScript and TypeScript"}
     with_commands = {name for name in sections() if blocks(name)}
@@ -405,7 +457,7 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
             "When something is wrong: the first bad night",
             "Is everything in order?",
             "Metrics",
-            "Backups",
+            "Backups and restores",
         ),
     }
 
