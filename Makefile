@@ -22,6 +22,7 @@ test: setup  ## run the tests; make test ARGS="-k archive" runs some of them
 
 soak: setup  ## kill daemons under load, send them rubbish, cut the power at every instant, each five minutes or ZONEKEEPER_SOAK_SECONDS
 	@$(VENV)/bin/python -m tests.faults.soak
+	@$(VENV)/bin/python -m tests.postgres.soak
 	@$(VENV)/bin/python -m tests.fuzz.soak
 	@ZONEKEEPER_SOAK_SECONDS=$${ZONEKEEPER_SOAK_SECONDS:-300} $(VENV)/bin/python -m pytest --timeout 3600 \
 	  tests/faults/test_power_loss.py tests/faults/test_io_errors.py

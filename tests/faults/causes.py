@@ -1,4 +1,4 @@
-"""What happens to a store's files while a daemon has them, each for as long as a block of a test runs."""
+"""What happens to a store's files or server while a daemon has them, each for as long as a block of a test runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.postgres.foreign import connected
+from tests.postgres.server import Cluster
 from tests.srv.daemon import Daemon
 from tests.store.foreign import meddling
 
@@ -47,6 +49,18 @@ def locked(path: Path) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
+
+
+@contextmanager
+def only_reading(cluster: Cluster) -> Iterator[None]:
+    """Let a server write nothing, for anybody."""
+    with connected(cluster.url) as connection:
+        connection.set_for_all("default_transaction_read_only", "on")
+        try:
+            yield
+        finally:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.set_for_all("default_transaction_read_only", "off")
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import pytest
 
 from store.limits import Limits
 from store.sqlite import SqliteEngine
-from tests.conftest import ENGINE_KINDS, Clock, OpenStore
+from tests.conftest import ENGINE_KINDS, Clock, EngineKind, OpenStore
+from tests.faults.site import PostgresSite, Site, SqliteSite
+from tests.postgres.server import DATABASES
 from tests.store.foreign import FILE_NAME
 
 _SQLITE = next(kind for kind in ENGINE_KINDS if kind.name == "sqlite")
@@ -59,3 +61,13 @@ def on_writer(sqlite: SqliteEngine) -> OnWriter:
 def data_dir(tmp_path: Path) -> Path:
     """Name a data directory that is not there yet."""
     return tmp_path / "data"
+
+
+@pytest.fixture
+async def site(engine_kind: EngineKind, data_dir: Path) -> AsyncIterator[Site]:
+    """Return a new store for daemons, over each engine in turn."""
+    if engine_kind is _SQLITE:
+        yield SqliteSite(data_dir)
+    else:
+        yield PostgresSite(data_dir, await DATABASES.url_of(data_dir))
+        DATABASES.release(data_dir)

@@ -7,7 +7,8 @@ machine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from random import Random
 from types import TracebackType
 from typing import Final, Self
@@ -31,28 +32,32 @@ _CHANGES: Final = {"append_output", "write_state", "archive"}
 
 
 class Crowd:
-    """The callers of one daemon while it lives; a context manager that lets them in, and waits until they have gone.
+    """The callers of daemons while these live; a context manager that lets them in, and waits until they have gone.
 
     Attributes:
         callers: their connections.
         ledger: where they note everything.
     """
 
-    def __init__(self, daemon: Daemon, ledger: Ledger, seed: str, *tolerated: str) -> None:
+    def __init__(
+        self, daemons: Sequence[Daemon], ledger: Ledger, seed: str, *tolerated: str, reads_too: bool = False
+    ) -> None:
         """Say whom they call and what they do.
 
         Args:
-            daemon: it listens.
-            ledger: of the store it serves.
+            daemons: they listen, and serve one store. Callers are shared out among them.
+            ledger: of the store.
             seed: what follows from it is different for each caller.
             tolerated: words of errors that changes may meet, each worth a retry, such as STORAGE_FULL.
+            reads_too: whether reads may meet these as well.
         """
         self.callers: list[Caller] = []
         self.ledger = ledger
-        self._daemon = daemon
+        self._daemons = cycle(daemons)
         self._seed = seed
         self._tolerated = tolerated
-        self._tasks: list[asyncio.Task[None]] = []
+        self._reads_too = reads_too
+        self._tasks: dict[asyncio.Task[None], Daemon] = {}
         self._is_over = False
 
     async def __aenter__(self) -> Self:
@@ -76,17 +81,18 @@ class Crowd:
             for caller in self.callers:
                 caller.close()
 
-    async def gone(self) -> None:
-        """Wait until all have gone of themselves: told to, or because the daemon has left them."""
-        await asyncio.gather(*self._tasks)
+    async def gone(self, daemon: Daemon | None = None) -> None:
+        """Wait until all have gone of themselves, or one daemon's: told to, or because the daemon has left them."""
+        await asyncio.gather(*(task for task, its in self._tasks.items() if daemon in {its, None}))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something holds, as `Ledger.until`; a caller that fails ends the waiting."""
+        """Wait until something holds, as `Ledger.until`; a caller that fails ends the waiting, one that is left as well."""
         waiting = asyncio.ensure_future(self.ledger.until(is_so))
+        there = [task for task in self._tasks if not task.done()]
         try:
-            await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiting, *there], return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
-                await self.gone()
+                await asyncio.gather(*(task for task in there if task.done()))
                 raise AssertionError("the daemon has left its callers")
             await waiting
         finally:
@@ -99,10 +105,11 @@ class Crowd:
             await asyncio.sleep(0)
 
     async def _enter(self, role: type[Actor], agent: str, name: str) -> None:
-        caller = await Caller.connect(self._daemon)
+        daemon = next(self._daemons)
+        caller = await Caller.connect(daemon)
         self.callers.append(caller)
         actor = role(agent, name, caller, self.ledger, Random(f"{self._seed}/{name}"))
-        self._tasks.append(asyncio.create_task(self._go_on(actor), name=name))
+        self._tasks[asyncio.create_task(self._go_on(actor), name=name)] = daemon
 
     async def _go_on(self, actor: Actor) -> None:
         while not self._is_over:
@@ -123,5 +130,6 @@ class Crowd:
         if error.word in _MEETINGS:
             return retry is False
         return retry is True and (
-            error.word == "SHUTTING_DOWN" or (error.word in self._tolerated and error.method in _CHANGES)
+            error.word == "SHUTTING_DOWN"
+            or (error.word in self._tolerated and (self._reads_too or error.method in _CHANGES))
         )

@@ -3,7 +3,7 @@
     ZONEKEEPER_SOAK_SECONDS=600 ZONEKEEPER_SOAK_SEED=12345 python -m tests.faults.soak
 
 Each round: a crowd works on a running daemon, the daemon is ended in one of the ways of `ENDINGS`, a new one starts on what is
-left, and everything in the store is compared with what the crowd knows: read straight from the file and checked by plain SQL,
+left, and everything in the store is compared with what the crowd knows: read straight from the store and checked by plain SQL,
 and read over the wire. The seed fixes what is sent and when the end comes, not how threads and disk interleave.
 """
 
@@ -15,16 +15,16 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Final, Self
 
-from tests.faults.causes import locked
 from tests.faults.crowd import CALLERS, Crowd
 from tests.faults.ledger import Ledger
-from tests.faults.stored import sessions_in, sessions_served, store_of
+from tests.faults.site import Site, SqliteSite
+from tests.faults.stored import sessions_served
 from tests.faults.wire import Caller
 from tests.srv.daemon import Daemon, seconds_since
 
@@ -32,6 +32,9 @@ SOAK_SECONDS: Final = 300
 STOP_SECONDS_MAX: Final = 5
 _ROUNDS_OF_A_STORE: Final = 12
 """After so many rounds a new store begins: what is read again in each round stays small."""
+
+_CHANGES_AFTER: Final = 60
+"""Acknowledged after an ending that some daemon has outlived: it goes on by itself."""
 
 SEED_NAME: Final = "ZONEKEEPER_SOAK_SEED"
 SECONDS_NAME: Final = "ZONEKEEPER_SOAK_SECONDS"
@@ -51,70 +54,88 @@ class Plan:
         return cls(int(seed), float(environment.get(SECONDS_NAME) or seconds))
 
 
-async def killed_at_an_instant(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+@dataclass(frozen=True)
+class Round:
+    """A crowd at work.
+
+    Attributes:
+        site: the store.
+        daemon: the one that is ended; there may be others.
+        crowd: who calls them.
+        random: says when.
+    """
+
+    site: Site
+    daemon: Daemon
+    crowd: Crowd
+    random: Random
+
+    async def until_more(self, changes: int) -> None:
+        """Wait until so many further changes are acknowledged."""
+        wanted = self.crowd.ledger.acknowledged + changes
+        await self.crowd.until(lambda: self.crowd.ledger.acknowledged >= wanted)
+
+    async def kill(self) -> None:
+        """Kill the daemon, and wait until its callers have noticed."""
+        self.daemon.process.kill()
+        await self.crowd.gone(self.daemon)
+        await asyncio.to_thread(self.daemon.wait)
+
+
+async def killed_at_an_instant(this: Round) -> None:
     """Kill it some time after the crowd has come."""
-    await asyncio.sleep(random.uniform(0, 0.6))  # an instant, not something to wait for
-    await _kill(daemon, crowd)
+    await asyncio.sleep(this.random.uniform(0, 0.6))  # an instant, not something to wait for
+    await this.kill()
 
 
-async def killed_at_an_answer(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+async def killed_at_an_answer(this: Round) -> None:
     """Kill it when so many changes are acknowledged."""
-    wanted = crowd.ledger.acknowledged + random.randrange(1, 800)
-    await crowd.until(lambda: crowd.ledger.acknowledged >= wanted)
-    await _kill(daemon, crowd)
+    await this.until_more(this.random.randrange(1, 800))
+    await this.kill()
 
 
-async def killed_while_stopping(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+async def killed_while_stopping(this: Round) -> None:
     """Ask it to stop, and kill it before it can."""
-    wanted = crowd.ledger.acknowledged + random.randrange(1, 400)
-    await crowd.until(lambda: crowd.ledger.acknowledged >= wanted)
-    daemon.signal()
-    await asyncio.sleep(random.uniform(0, 0.05))  # as above
-    await _kill(daemon, crowd)
+    await this.until_more(this.random.randrange(1, 400))
+    this.daemon.signal()
+    await asyncio.sleep(this.random.uniform(0, 0.05))  # as above
+    await this.kill()
 
 
-async def killed_while_starting(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+async def killed_while_starting(this: Round) -> None:
     """Kill it, and the next two amid their start, when what was left is taken up."""
-    await killed_at_an_answer(daemon, crowd, random)
+    await killed_at_an_answer(this)
     for _ in range(2):
-        starting = Daemon(daemon.data_dir)
-        await asyncio.sleep(random.uniform(0, 0.7))  # as above
+        starting = this.site.starting()
+        await asyncio.sleep(this.random.uniform(0, 0.7))  # as above
         starting.process.kill()
         await asyncio.to_thread(starting.wait)
 
 
-async def stopped(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+async def stopped(this: Round) -> None:
     """Ask it to stop: it exits 0, in time."""
-    wanted = crowd.ledger.acknowledged + random.randrange(1, 400)
-    await crowd.until(lambda: crowd.ledger.acknowledged >= wanted)
+    await this.until_more(this.random.randrange(1, 400))
     started = time.monotonic()
-    daemon.signal()
-    await crowd.gone()
-    assert await asyncio.to_thread(daemon.wait) == 0, daemon.log()
+    this.daemon.signal()
+    await this.crowd.gone(this.daemon)
+    assert await asyncio.to_thread(this.daemon.wait) == 0, this.daemon.log()
     assert seconds_since(started) < STOP_SECONDS_MAX
 
 
-async def stopped_at_once(daemon: Daemon, crowd: Crowd, random: Random) -> None:
+async def stopped_at_once(this: Round) -> None:
     """Ask it to stop, and again while it waits for a store that another program holds: it exits 0, at once."""
-    wanted = crowd.ledger.acknowledged + random.randrange(1, 400)
-    await crowd.until(lambda: crowd.ledger.acknowledged >= wanted)
-    with locked(store_of(daemon.data_dir)):
-        daemon.signal()
-        await asyncio.to_thread(daemon.wait_for_log, "listening_no_more")
+    await this.until_more(this.random.randrange(1, 400))
+    with this.site.locked():
+        this.daemon.signal()
+        await asyncio.to_thread(this.daemon.wait_for_log, "listening_no_more")
         started = time.monotonic()
-        daemon.signal()
-        await crowd.gone()
-        assert await asyncio.to_thread(daemon.wait) == 0, daemon.log()
+        this.daemon.signal()
+        await this.crowd.gone(this.daemon)
+        assert await asyncio.to_thread(this.daemon.wait) == 0, this.daemon.log()
         assert seconds_since(started) < 1
 
 
-async def _kill(daemon: Daemon, crowd: Crowd) -> None:
-    daemon.process.kill()
-    await crowd.gone()
-    await asyncio.to_thread(daemon.wait)
-
-
-Ending = Callable[[Daemon, Crowd, Random], Awaitable[None]]
+Ending = Callable[[Round], Awaitable[None]]
 
 ENDINGS: Final[tuple[Ending, ...]] = (
     killed_at_an_instant,
@@ -126,9 +147,9 @@ ENDINGS: Final[tuple[Ending, ...]] = (
 )
 
 
-async def check_all(daemon: Daemon, ledger: Ledger) -> None:
-    """Check a store that nobody writes to against the ledger, in the file and over the wire."""
-    kept = sessions_in(store_of(daemon.data_dir))
+async def check_all(site: Site, daemon: Daemon, ledger: Ledger) -> None:
+    """Check a store that nobody writes to against the ledger, by plain SQL and over the wire."""
+    kept = site.stored()
     ledger.check(kept)
     caller = await Caller.connect(daemon)
     try:
@@ -139,33 +160,52 @@ async def check_all(daemon: Daemon, ledger: Ledger) -> None:
     assert served == told, "what is served is not what is stored"
 
 
-async def soak_store(data_dir: Path, plan: Plan, endings: list[Ending], say: Callable[[str], None]) -> None:
-    """Let daemons on one data directory end in these ways, one after the other.
+async def soak_store(
+    site: Site, plan: Plan, endings: Sequence[Ending], say: Callable[[str], None], daemons: int = 1
+) -> Ledger:
+    """Let daemons on one store end in these ways, one after the other; where there are several the others go on meanwhile.
+
+    Returns:
+        What the callers know in the end.
 
     Raises:
         AssertionError: something did not hold; the message names seed and round.
     """
     started = time.monotonic()
     ledger = Ledger()
-    daemon = await asyncio.to_thread(Daemon.start, data_dir)
+    running = [await asyncio.to_thread(site.start, number) for number in range(daemons)]
     number = 0
     try:
         for number, ending in enumerate(endings):
-            seed = f"{plan.seed}/{number}"
-            async with Crowd(daemon, ledger, seed) as crowd:
-                await ending(daemon, crowd, Random(seed))
-            assert '"level": "error"' not in daemon.log(), daemon.log()
-            daemon = await asyncio.to_thread(Daemon.start, data_dir)
-            await check_all(daemon, ledger)
+            await _round(site, running, ledger, f"{plan.seed}/{number}", ending)
             say(f"{seconds_since(started):5.1f} s  {ending.__name__.replace('_', ' ')}: {_summary(ledger)}")
-        assert await asyncio.to_thread(daemon.stop) == 0
-        ledger.check(sessions_in(store_of(data_dir)))
+        for daemon in running:
+            assert await asyncio.to_thread(daemon.stop) == 0
+        ledger.check(site.stored())
     except Exception as error:
         message = f"{SEED_NAME}={plan.seed}, round {number}, {endings[number].__name__}: {error}"
         raise AssertionError(message) from error
     finally:
-        if daemon.process.poll() is None:
-            daemon.kill()
+        for daemon in running:
+            if daemon.process.poll() is None:
+                daemon.kill()
+    return ledger
+
+
+async def _round(site: Site, running: list[Daemon], ledger: Ledger, seed: str, ending: Ending) -> None:
+    """End one of the daemons, start it again where it has gone, and check what all of them serve."""
+    random = Random(seed)
+    which = random.randrange(len(running))
+    async with Crowd(running, ledger, seed, *site.words, reads_too=True) as crowd:
+        this = Round(site, running[which], crowd, random)
+        await ending(this)
+        if len(running) > 1 or this.daemon.process.poll() is None:
+            await this.until_more(_CHANGES_AFTER)
+    assert site.words or '"level": "error"' not in this.daemon.log(), this.daemon.log()
+    if this.daemon.process.poll() is not None:
+        running[which] = await asyncio.to_thread(site.start, which)
+    for daemon in running:
+        await check_all(site, daemon, ledger)
 
 
 def _summary(ledger: Ledger) -> str:
@@ -185,7 +225,8 @@ def endings_of(seed: int) -> list[Ending]:
     return chosen
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -194,20 +235,20 @@ def main() -> int:
     """Soak one store after the other until the time is over; returns the exit code."""
     plan = Plan.from_environment(os.environ, SOAK_SECONDS)
     started = time.monotonic()
-    _say(f"{SEED_NAME}={plan.seed} {SECONDS_NAME}={plan.seconds:g}")
+    say(f"{SEED_NAME}={plan.seed} {SECONDS_NAME}={plan.seconds:g}")
     stores = 0
     while not stores or seconds_since(started) < plan.seconds:
         scratch = Path(tempfile.mkdtemp(prefix="zonekeeper-soak-"))
         each = replace(plan, seed=plan.seed + stores)
         stores += 1
-        _say(f"store {stores}, seed {each.seed}, in {scratch}")
+        say(f"store {stores}, seed {each.seed}, in {scratch}")
         try:
-            asyncio.run(soak_store(scratch / "data", each, endings_of(each.seed), _say))
+            asyncio.run(soak_store(SqliteSite(scratch / "data"), each, endings_of(each.seed), say))
         except AssertionError as error:
-            _say(f"FAILED: {error}\nThe store is left in {scratch}")
+            say(f"FAILED: {error}\nThe store is left in {scratch}")
             return 1
         shutil.rmtree(scratch)
-    _say(f"{stores} stores, {seconds_since(started):.0f} s: everything held")
+    say(f"{stores} stores, {seconds_since(started):.0f} s: everything held")
     return 0
 
 

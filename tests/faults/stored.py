@@ -1,18 +1,19 @@
-"""What a store holds, by two ways that share no code: straight out of the file, by plain SQL, and as the daemon serves it.
+"""What a store holds, by two ways that share no code: straight out of it, by plain SQL, and as the daemon serves it.
 
 The first counts and checks everything anew, and knows the stored form only from DESIGN.md section 4.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.wire import Caller
+from tests.postgres.foreign import Foreign
 from tests.store.foreign import looking
 
 _PAGE: Final = {"limit": 10_000, "max_bytes": 8 << 20}
@@ -22,6 +23,14 @@ _ZONES: Final = """SELECT id, zone, definition_id, archived_at_ms, session_id, c
                    ORDER BY definition_id, archived_at_ms IS NULL, archived_at_ms"""
 _PARTS: Final = """SELECT zone_id, name, start_byte, size_bytes, first_line, line_count, revision, crc32, codec, data
                    FROM file_parts ORDER BY zone_id, name, start_byte"""
+_POSTGRES_ZONES: Final = """
+    SELECT home || '/' || session_id,
+        'agent:' || definition_id || coalesce(':archive:' || nullif(archived_at_ms, -1), ':current'),
+        definition_id, nullif(archived_at_ms, -1), session_id, covers_line
+    FROM zones ORDER BY definition_id, archived_at_ms < 0, archived_at_ms"""
+_POSTGRES_PARTS: Final = """
+    SELECT home || '/' || session_id, name, start_byte, size_bytes, first_line, line_count, revision, crc32, codec, data
+    FROM file_parts ORDER BY home, session_id, name, start_byte"""
 
 
 @dataclass(frozen=True)
@@ -58,15 +67,24 @@ def sessions_in(path: Path) -> list[Stored]:
         connection.execute("BEGIN")
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        files: dict[int, dict[str, tuple[bytes, int]]] = {}
-        for (zone_id, name), parts in groupby(connection.execute(_PARTS), key=lambda row: (row[0], row[1])):
-            files.setdefault(zone_id, {})[name] = _file(f"zone {zone_id}, file {name}", name, parts)
-        return _sessions(connection, files)
+        return _sessions(connection.execute(_ZONES), connection.execute(_PARTS))
 
 
-def _sessions(connection: sqlite3.Connection, files: dict[int, dict[str, tuple[bytes, int]]]) -> list[Stored]:
+def sessions_at(connection: Foreign) -> list[Stored]:
+    """Read a store in a database and check all of it, as `sessions_in`."""
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        return _sessions(connection.rows(_POSTGRES_ZONES), connection.rows(_POSTGRES_PARTS))
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _sessions(zones: Iterable[Any], all_parts: Iterable[Any]) -> list[Stored]:
+    files: dict[Any, dict[str, tuple[bytes, int]]] = {}
+    for (zone_id, name), parts in groupby(all_parts, key=lambda row: (row[0], row[1])):
+        files.setdefault(zone_id, {})[name] = _file(f"zone {zone_id}, file {name}", name, parts)
     sessions: dict[str, Stored] = {}
-    for zone_id, zone, agent, archived_at_ms, session_id, covers_line in connection.execute(_ZONES):
+    for zone_id, zone, agent, archived_at_ms, session_id, covers_line in zones:
         suffix = "current" if archived_at_ms is None else f"archive:{archived_at_ms}"
         assert zone == f"agent:{agent}:{suffix}", f"the columns of {zone} disagree"
         assert session_id not in sessions, f"session {session_id} is in two zones"

@@ -12,6 +12,7 @@ import pytest
 from store.engine import AppendOutput, ArchiveSession, Change, WriteState
 from store.sqlite import SqliteEngine, open_sqlite
 from store.zones import agent_current_zone
+from tests.faults.site import Site
 from tests.faults.soak import (
     Plan,
     killed_at_an_answer,
@@ -22,11 +23,11 @@ from tests.faults.soak import (
 from tests.store.foreign import FILE_NAME, copy_of, size_of, wal_of
 
 
-async def test_what_was_acknowledged_survives_kill_9(data_dir: Path) -> None:
+async def test_what_was_acknowledged_survives_kill_9(site: Site) -> None:
     """Under a mixed load of many callers, whenever it is killed: all that was acknowledged is there, once, and nothing half."""
     plan = Plan.from_environment(os.environ, 0)
     sys.stdout.write(f"{plan}\n")  # shown where the test fails, and by `pytest -s`
-    await soak_store(data_dir, plan, [killed_at_an_answer, killed_while_stopping, killed_at_an_instant], print)
+    await soak_store(site, plan, [killed_at_an_answer, killed_while_stopping, killed_at_an_instant], print)
 
 
 async def states_along(engine: SqliteEngine, path: Path, changes: Iterable[Change]) -> list[tuple[int, object]]:

@@ -7,13 +7,12 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.faults.causes import locked
-from tests.faults.stored import Stored, sessions_in, store_of
+from tests.faults.site import Site, SqliteSite
+from tests.faults.stored import Stored
 from tests.srv.daemon import Daemon, read_response, rpc_body
 
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
@@ -43,9 +42,9 @@ def lose(connection: socket.socket, *, reset: bool) -> None:
     connection.close()
 
 
-def stored(daemon: Daemon, agent: str) -> list[Stored]:
-    """Read all sessions of an agent, from the file."""
-    return [each for each in sessions_in(store_of(daemon.data_dir)) if each.agent == agent]
+def stored(site: Site, agent: str) -> list[Stored]:
+    """Read all sessions of an agent, straight from the store."""
+    return [each for each in site.stored() if each.agent == agent]
 
 
 def noticed(daemon: Daemon) -> dict[str, Any]:
@@ -60,23 +59,29 @@ def noticed(daemon: Daemon) -> dict[str, Any]:
 def test_a_request_cut_off_at_any_byte_does_nothing(daemon: Daemon, method: str, reset: bool) -> None:
     """Wherever in head or body the connection is lost, nothing is stored; others are served, and the log has no complaint."""
     agent = f"cut-{method}-{reset}"
+    site = SqliteSite(daemon.data_dir)
     daemon.call("agent:session:append_output", definition_id=agent, line="before")
-    before = stored(daemon, agent)
+    before = stored(site, agent)
     whole = request(daemon, method, definition_id=agent, **REQUESTS[method])
     for end in range(1, len(whole)):
         connection = daemon.connect()
         connection.sendall(whole[:end])
         lose(connection, reset=reset)
     noticed(daemon)
-    assert stored(daemon, agent) == before
+    assert stored(site, agent) == before
     assert "Traceback" not in daemon.log()
     assert '"level": "error"' not in daemon.log()
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_lost_answer_can_be_asked_for_again(daemon: Daemon, reset: bool) -> None:
+def test_a_lost_answer_can_be_asked_for_again(site: Site) -> None:
     """Each call is sent on a connection that is lost before the answer is read, then again: it has happened exactly once."""
-    agent = f"again-{reset}"
+    with site.start() as daemon:
+        for reset in (False, True):
+            check_asked_again(site, daemon, f"again-{reset}", reset=reset)
+
+
+def check_asked_again(site: Site, daemon: Daemon, agent: str, *, reset: bool) -> None:
+    """Lose the answers to fifty appends and an archive."""
     size = 0
     for number in range(50):
         call = {"definition_id": agent, "lines": [f"{number}a", f"{number}b"], "expect_offset": size}
@@ -84,32 +89,38 @@ def test_a_lost_answer_can_be_asked_for_again(daemon: Daemon, reset: bool) -> No
         connection.sendall(request(daemon, "append_output", **call))
         lose(connection, reset=reset)
         size = daemon.call("agent:session:append_output", **call)["size_bytes"]
-    (session,) = stored(daemon, agent)
+    (session,) = stored(site, agent)
     assert session.output.decode().split() == [f"{number}{half}" for number in range(50) for half in "ab"]
     archived = {"definition_id": agent, "session_id": session.session_id}
     connection = daemon.connect()
     connection.sendall(request(daemon, "archive", **archived))
     lose(connection, reset=reset)
     again = daemon.call("agent:session:archive", **archived)
-    assert [each.archived_at_ms for each in stored(daemon, agent)] == [again["archived_at_ms"]]
+    assert [each.archived_at_ms for each in stored(site, agent)] == [again["archived_at_ms"]]
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_callers_that_leave_while_they_wait_for_the_disk(data_dir: Path, reset: bool) -> None:
-    """The change on its way to the disk is completed; those of lost callers behind it are dropped, and who stays is answered.
+def test_callers_that_leave_while_they_wait_for_the_store(site: Site) -> None:
+    """The change on its way to the store is completed; those of lost callers behind it are dropped, and who stays is answered.
 
     Who has only ended its own side may still read, so its change is done. The lock that another program holds for a moment is
     waited for: nobody is refused.
     """
-    with Daemon.start(data_dir) as daemon, ExitStack() as connections:
+    with site.start() as daemon:
+        for reset in (False, True):
+            check_left(site, daemon, f"left-{reset}", reset=reset)
+
+
+def check_left(site: Site, daemon: Daemon, agent: str, *, reset: bool) -> None:
+    """Lose a caller whose change is on its way, and twenty who wait behind it."""
+    with ExitStack() as connections:
 
         def waiting(line: str) -> socket.socket:
             connection = connections.enter_context(daemon.connect())
             lines = [f"{line}, a", f"{line}, b"]
-            connection.sendall(request(daemon, "append_output", definition_id="maks", lines=lines))
+            connection.sendall(request(daemon, "append_output", definition_id=agent, lines=lines))
             return connection
 
-        with locked(store_of(data_dir)):
+        with site.locked():
             on_its_way = waiting("on its way")
             noticed(daemon)
             behind = [waiting(f"behind {number}") for number in range(20)]
@@ -120,5 +131,5 @@ def test_callers_that_leave_while_they_wait_for_the_disk(data_dir: Path, reset: 
             noticed(daemon)
         done = ["on its way", *(f"behind {number}" for number in range(20 * (not reset))), "stays"]
         assert json.loads(read_response(stays)[2])["result"]["total_lines"] == 2 * len(done)
-        (session,) = stored(daemon, "maks")
+        (session,) = stored(site, agent)
         assert session.output.decode().splitlines() == [f"{line}, {half}" for line in done for half in "ab"]

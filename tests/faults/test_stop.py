@@ -9,18 +9,17 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.faults.causes import locked
 from tests.faults.crowd import Crowd
 from tests.faults.ledger import Ledger
+from tests.faults.site import Site
 from tests.faults.soak import STOP_SECONDS_MAX, Plan, check_all, soak_store, stopped_at_once
-from tests.faults.stored import store_of
 from tests.srv.daemon import Daemon, seconds_since
 
 SURELY_ARRIVED_BYTES: Final = 16_384
 """What is sent to a process that stands still waits in its socket whole, up to this size at least."""
 
 
-async def test_a_stop_under_load_answers_all_that_has_arrived(data_dir: Path) -> None:
+async def test_a_stop_under_load_answers_all_that_has_arrived(site: Site) -> None:
     """SIGTERM amid changes and reads: each that was sent before is executed and answered, and the exit is 0 in time.
 
     Another program holds the store until the daemon has begun to stop: by then some wait for it, others in line, and reads have
@@ -28,10 +27,10 @@ async def test_a_stop_under_load_answers_all_that_has_arrived(data_dir: Path) ->
     """
     plan = Plan.from_environment(os.environ, 0)
     ledger = Ledger()
-    with Daemon.start(data_dir) as daemon:
-        async with Crowd(daemon, ledger, str(plan)) as crowd:
+    with site.start() as daemon:
+        async with Crowd([daemon], ledger, str(plan)) as crowd:
             await crowd.until(lambda: ledger.acknowledged >= 200)
-            with locked(store_of(daemon.data_dir)):
+            with site.locked():
                 reads = ledger.counts["read"] + 30
                 await crowd.until(lambda: ledger.counts["read"] >= reads)
                 daemon.signal(signal.SIGSTOP)
@@ -49,13 +48,13 @@ async def test_a_stop_under_load_answers_all_that_has_arrived(data_dir: Path) ->
         assert daemon.wait() == 0
         assert seconds_since(started) < STOP_SECONDS_MAX
         assert "unanswered_requests" not in daemon.log()
-    with Daemon.start(data_dir) as again:
-        await check_all(again, ledger)
+    with site.start() as again:
+        await check_all(site, again, ledger)
 
 
-async def test_a_second_signal_under_load_loses_nothing(data_dir: Path) -> None:
+async def test_a_second_signal_under_load_loses_nothing(site: Site) -> None:
     """Whoever asks twice does not wait; the exit is 0, and everything acknowledged is there, once."""
-    await soak_store(data_dir, Plan.from_environment(os.environ, 0), [stopped_at_once], print)
+    await soak_store(site, Plan.from_environment(os.environ, 0), [stopped_at_once], print)
 
 
 def test_signals_up_to_the_very_end_leave_the_exit_code(data_dir: Path) -> None:

@@ -12,12 +12,15 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
@@ -99,6 +102,20 @@ class Cluster:
         """Stop it: `fast`, or `immediate`, which is a crash."""
         self.run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", how)
 
+    def kill(self) -> None:
+        """End all of its processes at once, as a power cut would."""
+        pid_file = self._data / "postmaster.pid"
+        postmaster = int(pid_file.read_text(encoding="utf-8").split()[0])
+        # It first, so that it does not see its children go.
+        killed = [postmaster, *(pid for pid, parent, _ in _processes() if parent == postmaster)]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        while any(pid in killed and not state.startswith("Z") for pid, _, state in _processes()):
+            pass
+        # Where nobody asks how it ended its number stays taken, and the next server would take it for running.
+        for lock in (pid_file, *self.directory.glob(".s.PGSQL.*.lock")):
+            lock.unlink()
+
     def remove(self) -> None:
         """Stop it and delete it."""
         if (self._data / "postmaster.pid").exists():
@@ -119,7 +136,34 @@ class Cluster:
             check=False,
             **self.user,
         )
-        assert done.returncode == 0, f"{program} ended with {done.returncode}"
+        log = self.directory / "log"
+        said = log.read_text(encoding="utf-8")[-2_000:] if log.exists() else ""
+        assert done.returncode == 0, f"{program} ended with {done.returncode}: {said}"
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Yield number, parent and state of all processes."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    for pid, parent, state in map(str.split, listed.splitlines()):
+        yield int(pid), int(parent), state
+
+
+@contextmanager
+def private_cluster(*settings: str) -> Iterator[Cluster]:
+    """Run a server that a test may end, with these settings; without one the test is skipped, and in CI it fails."""
+    if binary("initdb") is None:
+        absent("a server that can be ended needs PostgreSQL installed")
+    cluster = Cluster(*settings)
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def absent(why: str) -> NoReturn:
+    """Skip a test for want of a server; in CI it fails."""
+    assert not os.environ.get("CI"), why
+    pytest.skip(why)
 
 
 def user_for(directory: Path) -> dict[str, Any]:
@@ -172,8 +216,7 @@ class Databases:
         """
         url = server_url()
         if url is None:
-            assert not os.environ.get("CI"), f"PostgreSQL is not installed, and {NAMED} names no server"
-            pytest.skip(f"PostgreSQL is not installed, and {NAMED} names no server")
+            absent(f"PostgreSQL is not installed, and {NAMED} names no server")
         if directory not in self.taken:
             self.taken[directory] = await self._emptied(url) if self.free else await self._new(url)
         return database_url(url, self.taken[directory])
