@@ -10,8 +10,15 @@ import asyncpg
 
 from store.errors import StorageDamagedError, StorageFullError, StorageUnavailableError, StoreError
 
-CONNECTION_ERRORS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-"""The connection is lost or was never there. `InterfaceError` is what asyncpg says of one that is closed already."""
+CONNECTION_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+)
+"""The connection is lost or was never there. `InterfaceError` is what asyncpg says of one that is closed already, and
+`InternalClientError` where the server has said goodbye between two questions, or where none of several servers will do."""
 
 _FULL: Final = {"53100"}
 _DAMAGED: Final = {"XX001", "XX002"}

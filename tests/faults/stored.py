@@ -12,6 +12,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import zstandard
+
 from tests.faults.wire import Caller
 from tests.postgres.foreign import Foreign
 from tests.store.foreign import looking
@@ -102,9 +104,10 @@ def _file(place: str, name: str, parts: Any) -> tuple[bytes, int]:
     data = b""
     pieces: list[bytes] = []
     next_byte = next_line = newest = 0
-    for _, _, start_byte, size_bytes, first_line, line_count, revision, crc32, codec, data in parts:
+    for _, _, start_byte, size_bytes, first_line, line_count, revision, crc32, codec, stored in parts:
+        data = stored if codec == 0 else zstandard.decompress(stored)
         assert (start_byte, first_line) == (next_byte, next_line), f"{place}: a gap or an overlap at byte {next_byte}"
-        assert (codec, len(data), zlib.crc32(data)) == (0, size_bytes, crc32), f"{place}: damaged at byte {start_byte}"
+        assert (len(data), zlib.crc32(data)) == (size_bytes, crc32), f"{place}: damaged at byte {start_byte}"
         counted = sum(bool(line.strip()) for line in data.split(b"\n")) if name == "output" else 0
         assert line_count == counted, f"{place}: {counted} lines at byte {start_byte}, not {line_count}"
         assert revision >= newest or name != "output", f"{place}: revisions go back at byte {start_byte}"

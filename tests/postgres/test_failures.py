@@ -24,6 +24,7 @@ from store.postgres.failures import is_lost, is_retried, translated
         (asyncpg.DeadlockDetectedError("/secret"), StorageUnavailableError),
         (asyncpg.ConnectionDoesNotExistError("/secret"), StorageUnavailableError),
         (asyncpg.InterfaceError("/secret"), StorageUnavailableError),
+        (asyncpg.InternalClientError("/secret"), StorageUnavailableError),
         (asyncpg.InvalidSQLStatementNameError("/secret"), StorageUnavailableError),
         (asyncpg.DuplicatePreparedStatementError("/secret"), StorageUnavailableError),
         (ConnectionRefusedError("/secret"), StorageUnavailableError),
