@@ -16,6 +16,7 @@ import asyncpg
 
 from store.codec import packed
 from store.handle import Handle, PartRow, SessionKey
+from store.postgres.failures import CONNECTION_ERRORS
 from store.postgres.statements import Statement, load_statements
 from store.postgres.terms import Terms
 from store.zones import Zone
@@ -180,7 +181,7 @@ class PostgresHandle(Handle):
             return
         try:
             self.wait(self.connection.close(timeout=_CLOSE_SECONDS))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS):
             self.connection.terminate()
         finally:
             self.wait(asyncio.sleep(0))  # what was cut tells its transport so

@@ -72,13 +72,16 @@ class Cluster:
         url: of its first database.
     """
 
-    def __init__(self, *settings: str, port: int = 5432, programs: Path | None = None) -> None:
+    def __init__(
+        self, *settings: str, port: int = 5432, programs: Path | None = None, primary: Cluster | None = None
+    ) -> None:
         """Make and start one, with settings such as `max_connections=20` besides the usual ones.
 
         Args:
             settings: of the server.
             port: its port.
             programs: where its programs are, those of `binary` where that is None.
+            primary: a server that this one is to be a replica of.
         """
         self._programs = programs
         # Not the test's own directory: the path of a socket is short, and the server's user has to get there.
@@ -89,6 +92,11 @@ class Cluster:
         self.port = port
         self.user = user_for(self.directory)
         self.url = f"postgresql://zonekeeper@/zonekeeper?host={quote(str(self.directory))}&port={port}"
+        if primary is not None:
+            whom = ("-h", str(primary.directory), "-p", str(primary.port), "-U", "zonekeeper")
+            self.run("pg_basebackup", *whom, "-D", str(self._data), "-c", "fast", "-N", "-R")
+            self.start()
+            return
         self.run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         self.run("createdb", "-h", str(self.directory), "-p", str(port), "-U", "zonekeeper", "zonekeeper")
@@ -101,6 +109,10 @@ class Cluster:
     def stop(self, how: str = "fast") -> None:
         """Stop it: `fast`, or `immediate`, which is a crash."""
         self.run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", how)
+
+    def promote(self) -> None:
+        """Let a replica become a server of its own, and wait until it is."""
+        self.run("pg_ctl", "promote", "-w", "-D", str(self._data))
 
     def kill(self) -> None:
         """End all of its processes at once, as a power cut would."""
@@ -149,11 +161,11 @@ def _processes() -> Iterator[tuple[int, int, str]]:
 
 
 @contextmanager
-def private_cluster(*settings: str) -> Iterator[Cluster]:
-    """Run a server that a test may end, with these settings; without one the test is skipped, and in CI it fails."""
+def private_cluster(primary: Cluster | None = None) -> Iterator[Cluster]:
+    """Run a server that a test may end, or a replica; where there is none to run the test is skipped, and in CI it fails."""
     if binary("initdb") is None:
         absent("a server that can be ended needs PostgreSQL installed")
-    cluster = Cluster(*settings)
+    cluster = Cluster(primary=primary)
     try:
         yield cluster
     finally:

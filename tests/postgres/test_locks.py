@@ -1,0 +1,139 @@
+"""What daemons hold while others wait: agents, in one order, never for long, and never while a client is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from structlog.testing import capture_logs
+
+from store.engine import AppendOutput, Outcome
+from store.errors import StorageUnavailableError
+from store.postgres import batches, open_postgres
+from store.records import Appended
+from store.zones import agent_current_zone
+from tests.conftest import BEGINNING_MS
+from tests.postgres.conftest import Opener
+from tests.postgres.foreign import Foreign, connected
+from tests.postgres.own_server import OwnServer
+from tests.postgres.test_two_daemons import output_of
+from tests.srv.daemon import Daemon, read_response, rpc_body
+from tests.waiting import until
+
+APPENDS: Final = [AppendOutput(agent_current_zone(agent), b"x\n", BEGINNING_MS) for agent in "abc"]
+
+_OTHERS: Final = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_WAITING: Final = f"SELECT count(*) {_OTHERS} AND wait_event_type = 'Lock'"
+_IN_TRANSACTION: Final = f"SELECT count(*) {_OTHERS} AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+
+
+def lock(foreign: Foreign, agent: str) -> None:
+    """Lock an agent as a daemon does, in a transaction that stays open."""
+    foreign.execute(f"BEGIN; SELECT FROM agents WHERE definition_id = '{agent}' FOR UPDATE")
+
+
+def check_stored(outcomes: list[Outcome]) -> None:
+    """Check that every append was stored."""
+    assert all(isinstance(outcome, Appended) for outcome in outcomes)
+
+
+@contextmanager
+def reading_tables_in_order(foreign: Foreign) -> Iterator[None]:
+    """Have who connects from now on read tables from their first row to the last, as where no index helps."""
+    name = foreign.value("SELECT current_database()")
+    for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+        foreign.execute(f"ALTER DATABASE {name} SET enable_{way} = off")
+    try:
+        yield
+    finally:
+        foreign.execute(f"ALTER DATABASE {name} RESET ALL")
+
+
+async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, url: str) -> None:
+    """Whatever order their rows lie in: who waits for one holds those before it, and none behind it."""
+    await (await open_engine(url)).close()
+    with connected(url) as holder, connected(url) as looker, reading_tables_in_order(looker):
+        looker.execute("TRUNCATE agents; INSERT INTO agents VALUES ('c'), ('b'), ('a')")
+        engine = await open_engine(url)
+        lock(holder, "b")
+        applied = asyncio.ensure_future(engine.apply(APPENDS))
+        await until(lambda: looker.value(_WAITING) == 1)
+        assert looker.rows("SELECT definition_id FROM agents FOR UPDATE SKIP LOCKED") == [("c",)]
+        holder.execute("ROLLBACK")
+        check_stored(await applied)
+
+
+async def test_a_batch_that_the_server_undoes_for_another_is_tried_again(own_server: OwnServer) -> None:
+    """Another program locks agents in an order of its own: it gets what it waits for, and so does the batch."""
+    engine = await open_postgres(own_server.url)
+    check_stored(await engine.apply(APPENDS))
+    with connected(own_server.url) as gate, connected(own_server.url) as other, connected(own_server.url) as looker:
+        other.execute("SET deadlock_timeout = '1h'")
+        lock(gate, "b")
+        lock(other, "c")
+        # Only now: a gate that waits for nobody looks for no deadlock, and the other never does.
+        async with own_server.having(deadlock_timeout="1ms"):
+            with capture_logs() as logs:
+                applied = asyncio.ensure_future(engine.apply(APPENDS))
+                await until(lambda: looker.value(_WAITING) == 1)
+                crossing = asyncio.ensure_future(
+                    asyncio.to_thread(other.execute, "SELECT FROM agents WHERE definition_id = 'a' FOR UPDATE")
+                )
+                await until(lambda: looker.value(_WAITING) == 2)
+                gate.execute("ROLLBACK")
+                await crossing
+                other.execute("ROLLBACK")
+                check_stored(await applied)
+    reasons = {each["reason"] for each in logs if each["event"] == "batch_tried_again"}
+    assert reasons == {"DeadlockDetectedError"}
+    await engine.close()
+
+
+async def test_a_batch_that_is_undone_again_and_again_is_refused_in_the_end(
+    open_engine: Opener, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried so many times and not for ever; STORAGE_UNAVAILABLE says that it may be sent again, and nothing is stored."""
+    monkeypatch.setattr(batches, "_PAUSE_SECONDS", 0.0001)
+    engine = await open_engine(url)
+    with connected(url) as foreign:
+        foreign.execute(
+            "CREATE SEQUENCE tries;"
+            " CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM nextval('zonekeeper.tries'); RAISE SQLSTATE '40001'; END $$;"
+            " CREATE TRIGGER refuse BEFORE INSERT ON batches EXECUTE FUNCTION refuse()"
+        )
+        try:
+            with pytest.raises(StorageUnavailableError) as caught:
+                await engine.apply(APPENDS)
+            assert caught.value.retry
+            assert foreign.value("SELECT last_value FROM tries") == batches._TRIES_MAX
+        finally:
+            foreign.execute("DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries")
+    check_stored(await engine.apply(APPENDS))
+    assert await output_of(engine, APPENDS[0].zone) == ["x"]
+
+
+def test_nothing_is_held_while_a_client_is_waited_for(tmp_path: Path, url: str) -> None:
+    """One does not take its answer, one has sent half of its change: no transaction is open, and another daemon archives."""
+    large = {"definition_id": "maks", "content": "x" * (16 << 20)}
+    environment = {"ZONEKEEPER_STORE": url}
+    with Daemon.start(tmp_path / "a", environment=environment) as first, connected(url) as looker:
+        first.call("agent:session:write_state", **large)
+        reading, writing = first.connect(), first.connect()
+        with reading, writing:
+            question = rpc_body("agent:session:read", definition_id="maks")
+            reading.sendall(first.head("POST", "/rpc", f"Content-Length: {len(question)}") + question)
+            assert reading.recv(1)
+            change = rpc_body("agent:session:append_output", definition_id="maks", line="x" * 1_000)
+            writing.sendall(first.head("POST", "/rpc", f"Content-Length: {len(change)}") + change[:-1])
+            first.call("srv:status")
+            while looker.value(_IN_TRANSACTION):
+                pass
+            with Daemon.start(tmp_path / "b", environment=environment) as second:
+                assert second.call("agent:session:archive", definition_id="maks")["archive_zoneid"]
+            writing.sendall(change[-1:])
+            assert read_response(writing)[0] == 200
