@@ -121,7 +121,7 @@ class Changes:
     def write_state(self, change: WriteState) -> Written:
         """See `WriteState`."""
         known = self._current(change.zone, change.session_id)
-        stored = last_part(self._handle, known.key, SNAPSHOT_FILE) if known else None
+        stored = last_part(self._handle, known.key, change.zone, SNAPSHOT_FILE) if known else None
         revision = stored.revision if stored else 0
         if change.expect_revision is not None and change.expect_revision != revision:
             raise RevisionMismatchError(change.expect_revision, revision)
@@ -134,7 +134,7 @@ class Changes:
         else:
             changed = [part for number, part in enumerate(parts) if number >= len(kept) or part is not kept[number]]
         cut_off = stored is not None and stored.size_bytes > len(change.content)
-        self._handle.rows("set_covers_line", key=known.key, covers_line=change.covers_line)
+        self._handle.rows("set_covers_line", key=known.key, zone=change.zone, covers_line=change.covers_line)
         if stored is not None and not changed and not cut_off:
             self._kept.keep(known.key, parts, revision)
             return Written(len(change.content), stored.modified_at_ms, revision, known.session_id)
@@ -177,7 +177,7 @@ class Changes:
         ((newest,),) = self._handle.rows("newest_archive", **agent)
         at_ms = change.now_ms if newest is None else max(change.now_ms, newest + 1)
         archive = self.free_archive(change.zone.definition_id, at_ms)
-        self.rename(known.key, archive)
+        self.rename(known.key, change.zone, archive)
         self.forget(change.zone)
         return Archived(archive, archive.archived_at_ms, known.session_id)
 
@@ -193,9 +193,9 @@ class Changes:
         key = self._handle.insert_zone(zone, session_id, created_at_ms, covers_line, origin)
         return Known(key, session_id)
 
-    def rename(self, key: SessionKey, zone: Zone) -> None:
+    def rename(self, key: SessionKey, source: Zone, target: Zone) -> None:
         """Give a session another zone's name: one row, whatever its size."""
-        self._handle.rename_zone(key, zone)
+        self._handle.rename_zone(key, source, target)
 
     def free_archive(self, definition_id: str, wanted_ms: int) -> Zone:
         """Name the archive of that time, or of the next free millisecond. Before it only where time itself ends."""

@@ -28,7 +28,7 @@ class Handle(ABC):
 
     @abstractmethod
     def rows(self, statement: str, **values: Any) -> Sequence[Sequence[Any]]:
-        """Carry out a statement and return all its rows."""
+        """Carry out a statement and return all its rows. Where it asks about a set, that is a list among the values."""
 
     def row(self, statement: str, **values: Any) -> Sequence[Any] | None:
         """Carry out a statement and return its first row, None where there is none."""
@@ -53,8 +53,8 @@ class Handle(ABC):
         """Make a session's row and return its key."""
 
     @abstractmethod
-    def rename_zone(self, key: SessionKey, zone: Zone) -> None:
-        """Give a session another zone's name: one row, whatever its size."""
+    def rename_zone(self, key: SessionKey, source: Zone, target: Zone) -> None:
+        """Give the session of a zone another zone's name: one row, whatever its size."""
 
     @abstractmethod
     def change_apart(self) -> AbstractContextManager[None]:

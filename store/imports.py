@@ -59,9 +59,10 @@ class Imports:
         known = self._changes.insert_zone(zone, change.created_at_ms, change.origin)
         for file in change.files:
             self._import_file(known.key, file)
-        covers_line = self._within_output(known.key, change.covers_line)
-        self._handle.rows("set_covers_line", key=known.key, covers_line=covers_line)
-        return ZoneStat(zone, known.session_id, change.created_at_ms, files_of(self._handle, known.key))
+        covers_line = self._within_output(known.key, zone, change.covers_line)
+        self._handle.rows("set_covers_line", key=known.key, zone=zone, covers_line=covers_line)
+        (files,) = files_of(self._handle, [(known.key, zone)])
+        return ZoneStat(zone, known.session_id, change.created_at_ms, files)
 
     def _import_file(self, key: SessionKey, file: ImportFile) -> None:
         cut = cut_lines if file.name == OUTPUT_FILE else cut_opaque
@@ -70,7 +71,7 @@ class Imports:
     def _move_session(self, change: MoveSession) -> Zone:
         source = self._existing(change.source)
         zone = self._free(change.target)
-        self._changes.rename(source.key, zone)
+        self._changes.rename(source.key, change.source, zone)
         self._changes.forget(change.source)
         return zone
 
@@ -79,17 +80,17 @@ class Imports:
         if source.key == target.key:
             raise ValueError(f"{change.source} cannot be completed from itself")
         for name in change.names:
-            if last_part(self._handle, target.key, name):
+            if last_part(self._handle, target.key, change.target, name):
                 raise ValueError(f"{change.target} has a file {name} already")
             self._handle.rows("move_file", source_key=source.key, target_key=target.key, name=name)
-        source_origin, source_covers = self._origin_of(source)
-        target_origin, _ = self._origin_of(target)
+        source_origin, source_covers = self._origin_of(source, change.source)
+        target_origin, _ = self._origin_of(target, change.target)
         if source_covers is None:
-            source_covers = self._within_output(target.key, change.covers_line)
-        self._handle.rows("delete_zone", key=source.key)
+            source_covers = self._within_output(target.key, change.target, change.covers_line)
+        self._handle.rows("delete_zone", key=source.key, zone=change.source)
         known_by = [origin for origin in (target_origin, source_origin) if origin is not None]
         origin = "\n".join(known_by) or None
-        self._handle.rows("complete_zone", key=target.key, origin=origin, covers_line=source_covers)
+        self._handle.rows("complete_zone", key=target.key, zone=change.target, origin=origin, covers_line=source_covers)
         self._changes.forget(change.source)
         self._changes.forget(change.target)
 
@@ -101,13 +102,14 @@ class Imports:
         if row is not None:
             if has_content(self._handle, row.key):
                 raise ValueError(f"{zone} has content already")
-            self._handle.rows("delete_zone", key=row.key)
+            self._handle.rows("delete_zone", key=row.key, zone=zone)
             self._changes.forget(zone)
         return zone
 
-    def _within_output(self, key: SessionKey, covers_line: int | None) -> int | None:
+    def _within_output(self, key: SessionKey, zone: Zone, covers_line: int | None) -> int | None:
         """Return a mark that lies within the output as it is now; beyond it, one would hide lines that come later."""
-        total_lines = sum(file.total_lines for file in files_of(self._handle, key))
+        (files,) = files_of(self._handle, [(key, zone)])
+        total_lines = sum(file.total_lines for file in files)
         return covers_line if covers_line is not None and 0 <= covers_line <= total_lines else None
 
     def _existing(self, zone: Zone) -> ZoneRow:
@@ -116,8 +118,8 @@ class Imports:
             raise ZoneNotFoundError(f"there is no zone {zone}")
         return row
 
-    def _origin_of(self, row: ZoneRow) -> tuple[str | None, int | None]:
-        ((origin, covers_line),) = self._handle.rows("origin_of", key=row.key)
+    def _origin_of(self, row: ZoneRow, zone: Zone) -> tuple[str | None, int | None]:
+        ((origin, covers_line),) = self._handle.rows("origin_of", key=row.key, zone=zone)
         return origin, covers_line
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from store import limits
 from store.errors import StorageDamagedError
-from store.handle import Handle, SessionKey
+from store.handle import Handle
 from store.lines import line_text
 from store.pages import MiscountedError, page_before_end, page_from
 from store.records import (
@@ -48,7 +48,7 @@ def read_output(handle: Handle, zone: Zone, first_line: int | None, lines_max: i
     row = find_zone(handle, zone)
     if row is None:
         return None
-    stored = last_part(handle, row.key, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
+    stored = last_part(handle, row.key, zone, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     if first_line is None:
         return _tail_page(handle, zone, row, stored, lines_max, bytes_max)
     if first_line >= stored.total_lines:
@@ -81,7 +81,7 @@ def mount(
         return None
     if not _is_mark(row.covers_line):
         raise StorageDamagedError(f"zone {zone}: its row is damaged")
-    stored = last_part(handle, row.key, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
+    stored = last_part(handle, row.key, zone, OUTPUT_FILE) or FileStat(OUTPUT_FILE, 0, 0, 0, 0)
     lines_max = min(tail_lines, max(0, stored.total_lines - (row.covers_line or 0)))
     page = _tail_page(handle, zone, row, stored, lines_max, bytes_max)
     return Mount(_state(handle, zone, row, if_revision, content_bytes_max), row.covers_line, page)
@@ -89,20 +89,35 @@ def mount(
 
 def stat(handle: Handle, definition_ids: Sequence[str]) -> list[AgentStat]:
     """See `Engine.stat`."""
-    return [_agent_stat(handle, definition_id) for definition_id in definition_ids]
+    described = {each.definition_id: each for each in _agent_stats(handle, "stat", definition_ids=list(definition_ids))}
+    return [described[definition_id] for definition_id in definition_ids]
 
 
 def list_agents(handle: Handle, rows_max: int, after: str | None) -> list[AgentStat]:
     """See `Engine.list_agents`."""
-    rows = handle.rows("list_agents", after=after or "", limit=rows_max)
-    return stat(handle, [definition_id for (definition_id,) in rows])
+    return _agent_stats(handle, "list_agents", after=after or "", limit=rows_max)
 
 
 def list_archives(handle: Handle, definition_id: str, rows_max: int, before_ms: int | None) -> list[ArchiveSummary]:
     """See `Engine.list_archives`."""
     before = limits.TIME_MS_MAX + 1 if before_ms is None else before_ms
     rows = handle.rows("list_archives", definition_id=definition_id, before_ms=before, limit=rows_max)
-    return [_summary(handle, definition_id, *row) for row in rows]
+    zones = [agent_archive_zone(definition_id, row[1]) for row in rows]
+    files = files_of(handle, [(row[0], zone) for row, zone in zip(rows, zones, strict=True)])
+    return [
+        ArchiveSummary(
+            archive_zoneid=zone,
+            archived_at_ms=archived_at_ms,
+            preview=preview,
+            node_count=node_count,
+            total_lines=sum(file.total_lines for file in its_files),
+            size_bytes=sum(file.size_bytes for file in its_files),
+            session_id=session_id,
+        )
+        for zone, its_files, (_, archived_at_ms, preview, node_count, session_id) in zip(
+            zones, files, rows, strict=True
+        )
+    ]
 
 
 def archives_without_preview(handle: Handle, rows_max: int) -> list[Zone]:
@@ -114,16 +129,23 @@ def archives_without_preview(handle: Handle, rows_max: int) -> list[Zone]:
 def zone_stat(handle: Handle, zone: Zone) -> ZoneStat | None:
     """See `Engine.zone_stat`."""
     row = find_zone(handle, zone)
-    return ZoneStat(zone, row.session_id, row.created_at_ms, files_of(handle, row.key)) if row else None
+    if row is None:
+        return None
+    ((*files,),) = files_of(handle, [(row.key, zone)])
+    return ZoneStat(zone, row.session_id, row.created_at_ms, tuple(files))
 
 
 def zones_of(handle: Handle, definition_id: str) -> list[ZoneStat]:
     """See `Engine.zones_of`."""
-    rows = handle.rows("zones_of", definition_id=definition_id)
-    return [
-        ZoneStat(zone, session_id, created_at_ms, files_of(handle, key))
-        for name, key, session_id, created_at_ms in rows
+    rows = [
+        (zone, *row)
+        for name, *row in handle.rows("zones_of", definition_id=definition_id)
         if (zone := parse_zone(name))
+    ]
+    files = files_of(handle, [(key, zone) for zone, key, *_ in rows])
+    return [
+        ZoneStat(zone, session_id, created_at_ms, its_files)
+        for (zone, _, session_id, created_at_ms), its_files in zip(rows, files, strict=True)
     ]
 
 
@@ -175,7 +197,7 @@ def _facts(handle: Handle, key: SessionKey, name: str, *columns: Any) -> tuple[S
 def _state(
     handle: Handle, zone: Zone, row: ZoneRow, if_revision: int | None, content_bytes_max: int | None
 ) -> SessionState:
-    stored = last_part(handle, row.key, SNAPSHOT_FILE)
+    stored = last_part(handle, row.key, zone, SNAPSHOT_FILE)
     if stored is None:
         return SessionState(row.session_id)
     if if_revision == stored.revision:
@@ -211,39 +233,27 @@ def _page(lines: list[bytes], first_line: int, stored: FileStat, row: ZoneRow) -
     )
 
 
-def _agent_stat(handle: Handle, definition_id: str) -> AgentStat:
-    row = find_zone(handle, agent_current_zone(definition_id))
-    files = {file.name: file for file in files_of(handle, row.key)} if row else {}
+def _agent_stats(handle: Handle, statement: str, **which: Any) -> list[AgentStat]:
+    """Describe agents: each by a row of the statement, their files all in one further question."""
+    rows = [(agent_current_zone(row[0]), row) for row in handle.rows(statement, **which)]
+    for zone, (_, key, session_id, _) in rows:
+        if key is not None and not isinstance(session_id, str):
+            raise StorageDamagedError(f"zone {zone}: its row is damaged")
+    current = [(key, zone) for zone, (_, key, _, _) in rows if key is not None]
+    files = dict(zip([zone for _, zone in current], files_of(handle, current), strict=True))
+    return [_agent_stat(zone, session_id, archives, files.get(zone, ())) for zone, (_, _, session_id, archives) in rows]
+
+
+def _agent_stat(zone: Zone, session_id: str | None, archives: int, all_files: Sequence[FileStat]) -> AgentStat:
+    files = {file.name: file for file in all_files}
     snapshot, output = files.get(SNAPSHOT_FILE), files.get(OUTPUT_FILE)
-    ((archives,),) = handle.rows("count_archives", definition_id=definition_id)
     return AgentStat(
-        definition_id=definition_id,
-        session_id=row.session_id if row else None,
+        definition_id=zone.definition_id,
+        session_id=session_id,
         snapshot_bytes=snapshot.size_bytes if snapshot else 0,
         revision=snapshot.revision if snapshot else None,
         output_bytes=output.size_bytes if output else 0,
         total_lines=output.total_lines if output else 0,
-        modts=max((file.modified_at_ms for file in files.values()), default=None),
+        modts=max((file.modified_at_ms for file in all_files), default=None),
         archives=archives,
-    )
-
-
-def _summary(
-    handle: Handle,
-    definition_id: str,
-    key: SessionKey,
-    archived_at_ms: int,
-    preview: str | None,
-    node_count: int,
-    session_id: str,
-) -> ArchiveSummary:
-    files = files_of(handle, key)
-    return ArchiveSummary(
-        archive_zoneid=agent_archive_zone(definition_id, archived_at_ms),
-        archived_at_ms=archived_at_ms,
-        preview=preview,
-        node_count=node_count,
-        total_lines=sum(file.total_lines for file in files),
-        size_bytes=sum(file.size_bytes for file in files),
-        session_id=session_id,
     )

@@ -40,20 +40,23 @@ def find_zone(handle: Handle, zone: Zone) -> ZoneRow | None:
     return found
 
 
-def last_part(handle: Handle, key: SessionKey, name: str) -> FileStat | None:
+def last_part(handle: Handle, key: SessionKey, zone: Zone, name: str) -> FileStat | None:
     """Describe a file by its last part; None where there is none.
 
     Raises:
         StorageDamagedError: its numbers cannot be true of any file.
     """
     row = handle.row("last_part", key=key, name=name)
-    return _described(handle, key, row) if row else None
+    return _described(row, zone) if row else None
 
 
-def files_of(handle: Handle, key: SessionKey) -> tuple[FileStat, ...]:
-    """Describe a session's files, by name. Raises as `last_part` does."""
-    rows = handle.rows("files_of", key=key)
-    return tuple([_described(handle, key, row) for row in rows])
+def files_of(handle: Handle, sessions: Sequence[tuple[SessionKey, Zone]]) -> list[tuple[FileStat, ...]]:
+    """Describe the files of sessions, of each in turn and by name, in one statement. Raises as `last_part` does."""
+    files: list[list[FileStat]] = [[] for _ in sessions]
+    if sessions:
+        for number, *row in handle.rows("files_of", keys=[key for key, _ in sessions]):
+            files[number].append(_described(row, sessions[number][1]))
+    return [tuple(each) for each in files]
 
 
 def has_content(handle: Handle, key: SessionKey) -> bool:
@@ -123,7 +126,7 @@ def damaged(zone: str, name: str, byte: int) -> StorageDamagedError:
     return StorageDamagedError(f"zone {zone}, file {name}: a stored part is damaged or missing at byte {byte}")
 
 
-def _described(handle: Handle, key: SessionKey, row: Sequence[Any]) -> FileStat:
+def _described(row: Sequence[Any], zone: Zone) -> FileStat:
     """Check what no checksum covers, as far as that can be told from the row alone, and describe the file by it."""
     name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision = row
     if (
@@ -135,8 +138,7 @@ def _described(handle: Handle, key: SessionKey, row: Sequence[Any]) -> FileStat:
         and (name == OUTPUT_FILE or first_line == line_count == 0)
     ):
         return FileStat(name, start_byte + size_bytes, first_line + line_count, modified_at_ms, revision)
-    found = handle.row("zone_by_key", key=key)
-    raise damaged(found[0] if found else "", name, start_byte if isinstance(start_byte, int) else 0)
+    raise damaged(zone, name, start_byte if isinstance(start_byte, int) else 0)
 
 
 def _sound(row: Sequence[object], zone: str, name: str) -> Part:

@@ -132,9 +132,10 @@ class PostgresHandle(Handle):
         )
         return Key(zone.definition_id, session_id)
 
-    def rename_zone(self, key: SessionKey, zone: Zone) -> None:
+    def rename_zone(self, key: SessionKey, source: Zone, target: Zone) -> None:
         """See `Handle.rename_zone`."""
-        self.rows("rename_zone", key=key, zone=zone)
+        is_within = source.definition_id == target.definition_id
+        self.rows("rename_zone" if is_within else "move_zone", key=key, source=source, target=target)
 
     @contextmanager
     def change_apart(self) -> Iterator[None]:

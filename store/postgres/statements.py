@@ -20,7 +20,7 @@ class Statement:
 
     Attributes:
         text: with `$1`, `$2`, ….
-        picks: for each of these, the name of the value, and what takes the field of it.
+        picks: for each of these, the name of the value, and what takes the field of it, or of each where it is a list.
     """
 
     text: str
@@ -28,7 +28,11 @@ class Statement:
 
     def picked(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the values in the statement's order."""
-        return [values[name] if field is None else field(values[name]) for name, field in self.picks]
+        return [values[name] if field is None else _taken(field, values[name]) for name, field in self.picks]
+
+
+def _taken(field: Callable[[Any], Any], value: Any) -> Any:
+    return list(map(field, value)) if isinstance(value, list) else field(value)
 
 
 def compiled(text: str) -> Statement:

@@ -41,24 +41,29 @@ WHERE home = :key.home AND session_id = :key.session_id AND name = :name ORDER B
 SELECT 1 FROM zonekeeper.file_parts WHERE home = :key.home AND session_id = :key.session_id AND size_bytes <> 0 LIMIT 1;
 
 -- name: files_of
--- The files of a session by their last parts. Skips from name to name, whatever number of parts lies between.
-WITH RECURSIVE names (name) AS (
-    (SELECT name FROM zonekeeper.file_parts
-    WHERE home = :key.home AND session_id = :key.session_id ORDER BY name LIMIT 1)
-    UNION ALL
-    SELECT (
+-- The files of sessions by their last parts: the session's number among those asked for, from 0, and what `last_part` tells. Skips
+-- from name to name, whatever number of parts lies between.
+WITH RECURSIVE names (number, home, session_id, name) AS (
+    SELECT number - 1, wanted.home, wanted.session_id, (
         SELECT part.name FROM zonekeeper.file_parts AS part
-        WHERE part.home = :key.home AND part.session_id = :key.session_id AND part.name > names.name ORDER BY part.name LIMIT 1
+        WHERE part.home = wanted.home AND part.session_id = wanted.session_id ORDER BY part.name LIMIT 1
+    )
+    FROM unnest(:keys.home::text[], :keys.session_id::text[]) WITH ORDINALITY AS wanted (home, session_id, number)
+    UNION ALL
+    SELECT number, names.home, names.session_id, (
+        SELECT part.name FROM zonekeeper.file_parts AS part
+        WHERE part.home = names.home AND part.session_id = names.session_id AND part.name > names.name
+        ORDER BY part.name LIMIT 1
     )
     FROM names WHERE names.name IS NOT NULL
 )
-SELECT names.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+SELECT number, names.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
 FROM names CROSS JOIN LATERAL (
     SELECT start_byte, first_line, size_bytes, line_count, modified_at_ms, revision FROM zonekeeper.file_parts AS part
-    WHERE part.home = :key.home AND part.session_id = :key.session_id AND part.name = names.name
+    WHERE part.home = names.home AND part.session_id = names.session_id AND part.name = names.name
     ORDER BY start_byte DESC LIMIT 1
 ) AS last_part
-ORDER BY names.name;
+ORDER BY number, names.name;
 
 -- name: parts_from
 -- Parts of a file in order, from the one that holds a byte.

@@ -48,12 +48,12 @@ CREATE TABLE zonekeeper.zones (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 -- name: step_one_zones_by_session
--- Where a session is by now.
-CREATE UNIQUE INDEX zones_by_session ON zonekeeper.zones (session_id);
+-- Where a session is by now, where nobody can tell whose it is. What changes a session knows that, and names it.
+CREATE INDEX zones_by_session ON zonekeeper.zones (session_id);
 
 -- name: step_one_zones_by_origin
--- One origin cannot come twice.
-CREATE UNIQUE INDEX zones_by_origin ON zonekeeper.zones (origin) WHERE origin IS NOT NULL;
+-- One origin cannot come to an agent twice.
+CREATE UNIQUE INDEX zones_by_origin ON zonekeeper.zones (definition_id, origin) WHERE origin IS NOT NULL;
 
 -- name: step_one_zones_without_preview
 -- What the background still has to work out; empty most of the time.

@@ -12,11 +12,6 @@ SELECT ARRAY[home, session_id],
     'agent:' || definition_id || CASE WHEN archived_at_ms < 0 THEN ':current' ELSE ':archive:' || archived_at_ms END
 FROM zonekeeper.zones WHERE session_id = :session_id;
 
--- name: zone_by_key
--- The name of a session, to say where something is wrong.
-SELECT 'agent:' || definition_id || CASE WHEN archived_at_ms < 0 THEN ':current' ELSE ':archive:' || archived_at_ms END
-FROM zonekeeper.zones WHERE session_id = :key.session_id;
-
 -- name: insert_zone
 -- A session comes into being.
 INSERT INTO zonekeeper.zones (definition_id, archived_at_ms, home, session_id, created_at_ms, covers_line, origin)
@@ -28,23 +23,31 @@ VALUES (
 -- name: set_covers_line
 -- How much of the output the snapshot contains.
 UPDATE zonekeeper.zones SET covers_line = :covers_line
-WHERE session_id = :key.session_id AND covers_line IS DISTINCT FROM :covers_line::bigint;
+WHERE definition_id = :zone.definition_id AND session_id = :key.session_id AND covers_line IS DISTINCT FROM :covers_line::bigint;
 
 -- name: rename_zone
--- Archive and move. What was worked out for the list stays where an archive stays one.
+-- Archive, and a move within an agent. What was worked out for the list stays where an archive stays one.
 UPDATE zonekeeper.zones
-SET definition_id = :zone.definition_id,
-    preview = CASE WHEN archived_at_ms < 0 OR :zone.archived_at_ms::bigint IS NULL THEN NULL ELSE preview END,
-    node_count = CASE WHEN archived_at_ms < 0 OR :zone.archived_at_ms::bigint IS NULL THEN 0 ELSE node_count END,
-    archived_at_ms = coalesce(:zone.archived_at_ms::bigint, -1)
-WHERE session_id = :key.session_id;
+SET preview = CASE WHEN archived_at_ms < 0 OR :target.archived_at_ms::bigint IS NULL THEN NULL ELSE preview END,
+    node_count = CASE WHEN archived_at_ms < 0 OR :target.archived_at_ms::bigint IS NULL THEN 0 ELSE node_count END,
+    archived_at_ms = coalesce(:target.archived_at_ms::bigint, -1)
+WHERE definition_id = :source.definition_id AND session_id = :key.session_id;
+
+-- name: move_zone
+-- A move to another agent. A statement of its own, since a distributed engine would have the row go to another server.
+UPDATE zonekeeper.zones
+SET definition_id = :target.definition_id,
+    preview = CASE WHEN archived_at_ms < 0 OR :target.archived_at_ms::bigint IS NULL THEN NULL ELSE preview END,
+    node_count = CASE WHEN archived_at_ms < 0 OR :target.archived_at_ms::bigint IS NULL THEN 0 ELSE node_count END,
+    archived_at_ms = coalesce(:target.archived_at_ms::bigint, -1)
+WHERE definition_id = :source.definition_id AND session_id = :key.session_id;
 
 -- name: delete_zone
 -- A session without a byte, or one whose files have all gone to another; its parts go with it.
 WITH parts AS (
     DELETE FROM zonekeeper.file_parts WHERE home = :key.home AND session_id = :key.session_id
 )
-DELETE FROM zonekeeper.zones WHERE session_id = :key.session_id;
+DELETE FROM zonekeeper.zones WHERE definition_id = :zone.definition_id AND session_id = :key.session_id;
 
 -- name: archive_by_session
 -- The archive that a session of this agent became.
@@ -78,12 +81,25 @@ SELECT definition_id, archived_at_ms FROM zonekeeper.zones
 WHERE preview IS NULL AND archived_at_ms >= 0 ORDER BY archived_at_ms DESC LIMIT :limit;
 
 -- name: list_agents
--- Agents in order of id.
-SELECT DISTINCT definition_id FROM zonekeeper.zones WHERE definition_id > :after ORDER BY definition_id LIMIT :limit;
+-- Agents in order of id, each with what `stat` tells.
+SELECT agent.definition_id, CASE WHEN zone.session_id IS NOT NULL THEN ARRAY[zone.home, zone.session_id] END, zone.session_id, (
+    SELECT count(*) FROM zonekeeper.zones AS archive
+    WHERE archive.definition_id = agent.definition_id AND archive.archived_at_ms >= 0
+)
+FROM (
+    SELECT DISTINCT definition_id FROM zonekeeper.zones WHERE definition_id > :after ORDER BY definition_id LIMIT :limit
+) AS agent
+LEFT JOIN zonekeeper.zones AS zone ON zone.definition_id = agent.definition_id AND zone.archived_at_ms = -1
+ORDER BY agent.definition_id;
 
--- name: count_archives
--- How many archives an agent has.
-SELECT count(*) FROM zonekeeper.zones WHERE definition_id = :definition_id AND archived_at_ms >= 0;
+-- name: stat
+-- The current sessions of agents, where they have one, and how many archives.
+SELECT agent.definition_id, CASE WHEN zone.session_id IS NOT NULL THEN ARRAY[zone.home, zone.session_id] END, zone.session_id, (
+    SELECT count(*) FROM zonekeeper.zones AS archive
+    WHERE archive.definition_id = agent.definition_id AND archive.archived_at_ms >= 0
+)
+FROM unnest(:definition_ids::text[]) AS agent (definition_id)
+LEFT JOIN zonekeeper.zones AS zone ON zone.definition_id = agent.definition_id AND zone.archived_at_ms = -1;
 
 -- name: origins
 -- Where sessions came from; one that was completed from another has several, a line each.
@@ -91,13 +107,13 @@ SELECT origin FROM zonekeeper.zones WHERE origin IS NOT NULL;
 
 -- name: origin_of
 -- Where one session came from.
-SELECT origin, covers_line FROM zonekeeper.zones WHERE session_id = :key.session_id;
+SELECT origin, covers_line FROM zonekeeper.zones WHERE definition_id = :zone.definition_id AND session_id = :key.session_id;
 
 -- name: complete_zone
 -- A session takes over what another one was known by. Its preview is worked out anew.
 UPDATE zonekeeper.zones
 SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
-WHERE session_id = :key.session_id;
+WHERE definition_id = :zone.definition_id AND session_id = :key.session_id;
 
 -- name: any_session
 -- Whether it keeps any session.

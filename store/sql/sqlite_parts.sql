@@ -42,19 +42,23 @@ FROM file_parts WHERE zone_id = :key AND name = CAST(:name AS TEXT) ORDER BY sta
 SELECT 1 FROM file_parts WHERE zone_id = :key AND size_bytes <> 0 LIMIT 1;
 
 -- name: files_of
--- The files of a session by their last parts. Skips from name to name, whatever number of parts lies between.
-WITH RECURSIVE names (name) AS (
-    SELECT min(name) FROM file_parts WHERE zone_id = :key
+-- The files of sessions by their last parts: the session's number among those asked for, from 0, and what `last_part` tells. Skips
+-- from name to name, whatever number of parts lies between.
+WITH RECURSIVE names (number, zone_id, name) AS (
+    SELECT wanted.key, wanted.value, (SELECT min(name) FROM file_parts WHERE zone_id = wanted.value)
+    FROM json_each(:keys) AS wanted
     UNION ALL
-    SELECT (SELECT min(name) FROM file_parts WHERE zone_id = :key AND name > names.name)
-    FROM names WHERE name IS NOT NULL
+    SELECT number, names.zone_id, (
+        SELECT min(part.name) FROM file_parts AS part WHERE part.zone_id = names.zone_id AND part.name > names.name
+    )
+    FROM names WHERE names.name IS NOT NULL
 )
-SELECT part.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+SELECT number, part.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
 FROM names JOIN file_parts AS part ON part.rowid = (
     SELECT rowid FROM file_parts
-    WHERE zone_id = :key AND name = names.name ORDER BY start_byte DESC LIMIT 1
+    WHERE zone_id = names.zone_id AND name = names.name ORDER BY start_byte DESC LIMIT 1
 )
-ORDER BY part.name;
+ORDER BY number, part.name;
 
 -- name: parts_from
 -- Parts of a file in order, from the one that holds a byte.

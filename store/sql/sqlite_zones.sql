@@ -8,10 +8,6 @@ SELECT id, session_id, created_at_ms, covers_line FROM zones WHERE zone = :zone;
 -- Where a session is by now.
 SELECT id, zone FROM zones WHERE session_id = :session_id;
 
--- name: zone_by_key
--- The name of a session, to say where something is wrong.
-SELECT zone FROM zones WHERE id = :key;
-
 -- name: insert_zone
 -- A session comes into being.
 INSERT INTO zones (zone, definition_id, archived_at_ms, session_id, created_at_ms, covers_line, origin)
@@ -67,12 +63,23 @@ WHERE preview IS NULL AND archived_at_ms IS NOT NULL
 ORDER BY archived_at_ms DESC LIMIT :limit;
 
 -- name: list_agents
--- Agents in order of id.
-SELECT DISTINCT definition_id FROM zones WHERE definition_id > :after ORDER BY definition_id LIMIT :limit;
+-- Agents in order of id, each with what `stat` tells.
+SELECT agent.definition_id, zone.id, zone.session_id, (
+    SELECT count(archived_at_ms) FROM zones WHERE definition_id = agent.definition_id
+)
+FROM (
+    SELECT DISTINCT definition_id FROM zones WHERE definition_id > :after ORDER BY definition_id LIMIT :limit
+) AS agent
+LEFT JOIN zones AS zone ON zone.definition_id = agent.definition_id AND zone.archived_at_ms IS NULL
+ORDER BY agent.definition_id;
 
--- name: count_archives
--- How many archives an agent has.
-SELECT count(archived_at_ms) FROM zones WHERE definition_id = :definition_id;
+-- name: stat
+-- The current sessions of agents, where they have one, and how many archives.
+SELECT agent.value, zone.id, zone.session_id, (
+    SELECT count(archived_at_ms) FROM zones WHERE definition_id = agent.value
+)
+FROM json_each(:definition_ids) AS agent
+LEFT JOIN zones AS zone ON zone.definition_id = agent.value AND zone.archived_at_ms IS NULL;
 
 -- name: origins
 -- Where sessions came from; one that was completed from another has several, a line each.

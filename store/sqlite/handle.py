@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -32,6 +33,9 @@ class SqliteHandle(Handle):
 
     def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """See `Handle.rows`."""
+        for name in ("keys", "definition_ids"):
+            if name in values:
+                values[name] = json.dumps(values[name])
         return self.connection.execute(_STATEMENTS[statement], values).fetchall()
 
     def each(self, statement: str, **values: Any) -> Generator[tuple[Any, ...], None, None]:
@@ -61,13 +65,13 @@ class SqliteHandle(Handle):
         }
         return self.connection.execute(_STATEMENTS["insert_zone"], values).lastrowid
 
-    def rename_zone(self, key: SessionKey, zone: Zone) -> None:
+    def rename_zone(self, key: SessionKey, source: Zone, target: Zone) -> None:  # noqa: ARG002 - the key alone tells the row here
         """See `Handle.rename_zone`."""
         values = {
             "key": key,
-            "zone": zone,
-            "definition_id": zone.definition_id,
-            "archived_at_ms": zone.archived_at_ms,
+            "zone": target,
+            "definition_id": target.definition_id,
+            "archived_at_ms": target.archived_at_ms,
         }
         self.connection.execute(_STATEMENTS["rename_zone"], values)
 

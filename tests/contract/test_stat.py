@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from store.errors import TooLargeError
+from store.postgres.handle import PostgresHandle
 from store.records import AgentStat
 from store.sessions import Sessions
+from store.sqlite.handle import SqliteHandle
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import AGENT, OTHER, take_over
@@ -88,3 +92,26 @@ async def test_a_thousand_ids_are_the_most(sessions: Sessions) -> None:
     with pytest.raises(TooLargeError) as caught:
         await sessions.stat([*ids, "one-more"])
     assert caught.value.facts == {"limit": "stat_definitions_max", "max": 1_000}
+
+
+async def test_a_list_is_asked_for_as_a_set(store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of agents or archives: one question about the rows, and one about their files."""
+    for definition_id in (AGENT, OTHER, OTHER, OTHER):
+        await store.sessions.append_session_output(definition_id, ["x"])
+        await store.sessions.write_session_state(definition_id, b"{}")
+        await store.sessions.archive_session(definition_id)
+    await store.sessions.append_session_output(OTHER, ["y"])
+    await store.previews.stop()  # which asks as well
+    asked: list[str] = []
+    for handle in (SqliteHandle, PostgresHandle):
+        rows = handle.rows
+
+        def noted(self: Any, statement: str, rows: Any = rows, **values: Any) -> Any:
+            asked.append(statement)
+            return rows(self, statement, **values)
+
+        monkeypatch.setattr(handle, "rows", noted)
+    assert [each.archives for each in await store.engine.stat([OTHER, AGENT, "c", OTHER])] == [3, 1, 0, 3]
+    assert [each.definition_id for each in await store.engine.list_agents(10, None)] == [OTHER, AGENT]
+    assert [each.size_bytes for each in await store.engine.list_archives(OTHER, 10, None)] == [4, 4, 4]
+    assert asked == ["stat", "files_of", "list_agents", "files_of", "list_archives", "files_of"]
