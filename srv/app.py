@@ -36,6 +36,7 @@ from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION
 from srv.watches import Watches
+from store.durability import Level
 from store.engine import Engine
 from store.errors import (
     StorageDamagedError,
@@ -50,6 +51,7 @@ from store.sessions import Sessions
 from store.sqlite import backup
 from store.sqlite.backup import Copied
 from store.sqlite.place import FilePlace
+from store.terms import Terms
 from store.writer import Writer
 
 SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
@@ -74,8 +76,13 @@ async def serve(settings: Settings) -> None:
     await daemon.run()
 
 
-def place_of(data_dir: Path, url: str | None = None) -> Place:
-    """Say where the sessions of a data directory are kept: in its file, or at a URL.
+def terms_of(settings: Settings) -> Terms:
+    """Say on which terms a database is used."""
+    return Terms(settings.store_connections, settings.store_statement_seconds_max, Level.of(settings.durability))
+
+
+def place_of(data_dir: Path, url: str | None = None, terms: Terms | None = None) -> Place:
+    """Say where the sessions of a data directory are kept: in its file, or at a URL, to be used on some terms.
 
     Raises:
         StartFailedError: the URL is none, or the package is missing that it needs.
@@ -88,16 +95,16 @@ def place_of(data_dir: Path, url: str | None = None) -> Place:
         message = "--store needs the package asyncpg: install zonekeeper[postgres]"
         raise StartFailedError(Exit.WRONG_USAGE, message) from error
     with failures_as_exits():
-        return DatabasePlace(url, new_loop)
+        return DatabasePlace(url, new_loop, terms)
 
 
-async def open_store(data_dir: Path, url: str | None = None) -> Engine:
+async def open_store(data_dir: Path, url: str | None = None, terms: Terms | None = None) -> Engine:
     """Open the store of a data directory, or the one at a URL, and make it where there is none.
 
     Raises:
         StartFailedError: it is damaged, foreign or too new, or cannot be opened at the moment.
     """
-    place = place_of(data_dir, url)
+    place = place_of(data_dir, url, terms)
     if url is None:
         path = data_dir / STORE_FILE
         try:
@@ -186,7 +193,7 @@ class Daemon:
 
     async def _run_locked(self) -> None:
         with MigrationTicker(BLOCK_ZONES_V1, self._announcer.migrating) as ticker:
-            engine = await open_store(self._data_dir.path, self._settings.store)
+            engine = await open_store(self._data_dir.path, self._settings.store, terms_of(self._settings))
             try:
                 with failures_as_exits():
                     reports = await run_migrations(

@@ -24,7 +24,7 @@ _UNASKED: Final = [replace(row, is_option=False) for row in _DATA_DIR]
 _DATA_AND_LOGS: Final = [
     # The report says what was done; the log need only say what was wrong.
     replace(row, default=lambda: "warning", default_text="warning") if row.name == "log-level" else row
-    for row in _rows("data-dir", "store", "log-format", "log-level")
+    for row in _rows("data-dir", "store", "durability", "log-format", "log-level")
 ]
 
 

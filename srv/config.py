@@ -29,6 +29,7 @@ from srv.setting_values import (
     parse_size,
     parse_socket_path,
     parse_store,
+    parse_store_connections,
     parse_token,
     size_text,
 )
@@ -36,6 +37,11 @@ from srv.setting_values import (
 ENVIRONMENT_PREFIX: Final = "ZONEKEEPER_"
 PORT_DEFAULT: Final = 8377
 SLOW_CALL_MS_DEFAULT: Final = 250
+DURABILITIES: Final = ("none", "disk", "replica-received", "replica-disk", "replica-applied")
+"""What an acknowledgement can mean, each more than the one before: the words of `store.durability.Level`."""
+
+STORE_CONNECTIONS_DEFAULT: Final = 5
+STORE_STATEMENT_SECONDS_DEFAULT: Final = 30
 FREE_BYTES_WARNING_DEFAULT: Final = 2**30
 FREE_BYTES_CRITICAL_DEFAULT: Final = 100 * 2**20
 """With less, a few large snapshots or the write-ahead log find no room."""
@@ -89,6 +95,9 @@ class Settings:
     Attributes:
         data_dir: absolute path.
         store: URL of the database, None for the file in the data directory.
+        durability: what an acknowledgement must mean at least, one of `DURABILITIES`.
+        store_connections: to the database at once.
+        store_statement_seconds_max: for one statement of the database.
         host: a literal address, a loopback one unless `allow_remote`.
         port: 0 takes a free one.
         unix_socket: absolute path, None for no socket.
@@ -110,6 +119,9 @@ class Settings:
 
     data_dir: Path
     store: str | None = field(default=None, repr=False)
+    durability: str = "disk"
+    store_connections: int = STORE_CONNECTIONS_DEFAULT
+    store_statement_seconds_max: int = STORE_STATEMENT_SECONDS_DEFAULT
     host: str = "127.0.0.1"
     port: int = PORT_DEFAULT
     unix_socket: Path | None = None
@@ -150,6 +162,31 @@ PROCESS_SETTINGS: Final = (
         "the file db/zones.db of the data directory",
         "URL",
         is_secret=True,
+    ),
+    Setting(
+        "durability",
+        "What an acknowledgement must mean at least: none, disk, replica-received, replica-disk or replica-applied. Refuses to "
+        "start, and while it serves to write, where the database gives less.",
+        one_of(*DURABILITIES),
+        lambda: "disk",
+        "disk",
+        "LEVEL",
+    ),
+    Setting(
+        "store-connections",
+        "Connections to the database of --store, one of which writes.",
+        parse_store_connections,
+        lambda: STORE_CONNECTIONS_DEFAULT,
+        str(STORE_CONNECTIONS_DEFAULT),
+        "COUNT",
+    ),
+    Setting(
+        "store-statement-seconds-max",
+        "Seconds after which the database of --store ends a statement; a wait for another daemon's lock in half of that.",
+        parse_count,
+        lambda: STORE_STATEMENT_SECONDS_DEFAULT,
+        str(STORE_STATEMENT_SECONDS_DEFAULT),
+        "SECONDS",
     ),
     Setting(
         "host",

@@ -32,9 +32,7 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     if not settings.data_dir.is_dir():
         raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
     try:
-        reports = process.run(
-            _migrate(settings.data_dir, settings.store, is_dry_run=options.dry_run, force=options.force)
-        )
+        reports = process.run(_migrate(settings, is_dry_run=options.dry_run, force=options.force))
     except DataDirInUseError as error:
         raise StartFailedError(Exit.DATA_DIR_IN_USE, f"{error}; stop it first") from error
     except DataDirError as error:
@@ -47,8 +45,9 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
     return Exit.FAILED if any(report.failures for report in reports) else Exit.STOPPED
 
 
-async def _migrate(path: Path, store: str | None, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
+async def _migrate(settings: Settings, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
     stop = _stop_at_signal()
+    path, store = settings.data_dir, settings.store
     data_dir = DataDir(path)
     with progress_bar() as show:
 
@@ -66,7 +65,7 @@ async def _migrate(path: Path, store: str | None, *, is_dry_run: bool, force: bo
                 )
         data_dir.lock()
         with data_dir, app.failures_as_exits():
-            engine = await app.open_store(path, store)
+            engine = await app.open_store(path, store, app.terms_of(settings))
             try:
                 return await run_migrations(
                     path, engine, now_ms=app.now_ms, progress=progress, stop=stop.is_set, force=force

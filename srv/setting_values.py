@@ -50,6 +50,14 @@ def parse_store(text: str) -> str:
     return text
 
 
+def parse_store_connections(text: str) -> int:
+    """Read how many connections a daemon may have to its database."""
+    fewest, most = 2, 100
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not fewest <= int(text) <= most:
+        raise ValueError(f"must be a whole number from {fewest}, one that writes and one that reads, to {most}")
+    return int(text)
+
+
 def holds_password(url: str) -> bool:
     """Tell whether a URL holds a password."""
     parts = urlsplit(url)

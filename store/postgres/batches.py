@@ -66,9 +66,10 @@ class Batches:
         level: what the last commit meant; None before there was one.
     """
 
-    def __init__(self, open_handle: Callable[[], PostgresHandle]) -> None:
-        """Say how a connection is opened; the first batch does."""
+    def __init__(self, open_handle: Callable[[], PostgresHandle], wanted: Level) -> None:
+        """Say how a connection is opened, which the first batch does, and what a commit must mean at least."""
         self._open = open_handle
+        self._wanted = wanted
         self._handle: PostgresHandle | None = None
         self._verbs: Verbs
         self._heard_of: set[str] = set()
@@ -146,9 +147,7 @@ class Batches:
         await self._look(handle, agents)
 
     async def _open_transaction(self, handle: PostgresHandle) -> None:
-        terms = handle.terms
-        begin = f"{terms.begin_writing}; {terms.choose_durability}" if self._must_choose else terms.begin_writing
-        await handle.connection.execute(begin)
+        await handle.connection.execute(handle.begins.choosing if self._must_choose else handle.begins.writing)
 
     async def _weigh(self, handle: PostgresHandle, now: Commits) -> None:
         """Have the commit of the open transaction mean what was asked for.
@@ -156,17 +155,16 @@ class Batches:
         Raises:
             StorageUnavailableError: the server no longer lets it.
         """
-        wanted = handle.terms.durability
-        enough = now.raised(wanted)
-        if enough.level < wanted:
+        enough = now.raised(self._wanted)
+        if enough.level < self._wanted:
             self._tell(enough)
             raise StorageUnavailableError(
-                f"the database would keep this less safely than --durability {wanted.word} asks for: {enough.lack}"
+                f"the database would keep this less safely than --durability {self._wanted.word} asks for: {enough.lack}"
             )
         if enough != now:
             # A role or a database that has it so: from now on it is said with the BEGIN.
             self._must_choose = True
-            await handle.connection.execute(handle.terms.choose_durability)
+            await handle.connection.execute(handle.begins.choose)
         self._tell(enough)
 
     def _tell(self, commits: Commits) -> None:

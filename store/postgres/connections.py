@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from store.postgres.begins import Begins
 from store.postgres.handle import LoopFactory, PostgresHandle
-from store.postgres.terms import Terms
+from store.terms import Terms
 
 _CONNECT_SECONDS: Final = 5.0
 """A server that has not answered by then hangs, or is not there."""
@@ -75,7 +76,8 @@ class Connections:
     def __init__(self, address: Address, terms: Terms, new_loop: LoopFactory) -> None:
         """Keep where to, on which terms, and what makes the loop that a connection lives on."""
         self._address = address
-        self._terms = terms
+        self._statement_seconds = terms.statement_seconds_max + _ANSWER_SECONDS
+        self._begins = Begins(terms)
         self._new_loop = new_loop
         self._statement_cache_size = address.statement_cache_size
         self.is_pooled = False
@@ -104,7 +106,7 @@ class Connections:
         loop = self._new_loop()
         try:
             connection = loop.run_until_complete(self._connect(statement_cache_size))
-            return PostgresHandle(connection, loop, self._terms)
+            return PostgresHandle(connection, loop, self._begins)
         except BaseException:
             loop.close()
             raise
@@ -113,7 +115,7 @@ class Connections:
         return await asyncpg.connect(
             self._address.url,
             timeout=_CONNECT_SECONDS,
-            command_timeout=self._terms.statement_seconds_max + _ANSWER_SECONDS,
+            command_timeout=self._statement_seconds,
             statement_cache_size=statement_cache_size,
             server_settings={"application_name": self._address.application},
         )

@@ -22,10 +22,10 @@ from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
 from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
 from store.postgres.standing import begin_copy, check_whole, set_standing, settle
-from store.postgres.terms import Terms
 from store.readers import Readers
 from store.reading import ReadingEngine
 from store.records import Standing
+from store.terms import Terms
 from store.thread import WriterThread
 from store.verbs import place_of
 
@@ -79,7 +79,7 @@ class PostgresEngine(ReadingEngine):
         self._terms = terms
         self._is_target = is_target
         self._writer = WriterThread("postgres-writer")
-        self._batches = Batches(self._connections.open)
+        self._batches = Batches(self._connections.open, terms.durability)
         self._cleaned_at = 0
         self._facts: tuple[str, int] = ("", 0)
         self._durability: Durability

@@ -16,9 +16,9 @@ import asyncpg
 
 from store.codec import packed
 from store.handle import Handle, PartRow, SessionKey
+from store.postgres.begins import Begins
 from store.postgres.failures import CONNECTION_ERRORS
 from store.postgres.statements import Statement, load_statements
-from store.postgres.terms import Terms
 from store.zones import Zone
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -49,15 +49,15 @@ class PostgresHandle(Handle):
 
     Attributes:
         connection: the connection.
-        terms: what is said with every BEGIN.
+        begins: how its transactions begin.
     """
 
-    __slots__ = ("_begins_with", "_loop", "connection", "terms")
+    __slots__ = ("_begins_with", "_loop", "begins", "connection")
 
-    def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop, terms: Terms) -> None:
+    def __init__(self, connection: asyncpg.Connection, loop: asyncio.AbstractEventLoop, begins: Begins) -> None:
         """Take them over."""
         self.connection = connection
-        self.terms = terms
+        self.begins = begins
         self._loop = loop
         self._begins_with = ""
 
@@ -152,7 +152,7 @@ class PostgresHandle(Handle):
     @contextmanager
     def read_transaction(self) -> Iterator[None]:
         """See `Handle.read_transaction`. It begins with the first statement."""
-        self._begins_with = self.terms.begin_reading
+        self._begins_with = self.begins.reading
         try:
             yield
         finally:
@@ -163,7 +163,7 @@ class PostgresHandle(Handle):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block changes, or nothing of it where it raises."""
-        self.script(self.terms.begin_writing)
+        self.script(self.begins.writing)
         try:
             yield
         except BaseException:

@@ -9,7 +9,7 @@ from store.place import Answer, Place, StoredSessions
 from store.postgres.connections import Address
 from store.postgres.engine import PostgresEngine, open_postgres
 from store.postgres.handle import LoopFactory
-from store.postgres.terms import Terms
+from store.terms import Terms
 
 
 class DatabasePlace(Place):

@@ -10,9 +10,10 @@ import pytest
 from store.durability import Level
 from store.engine import AppendOutput
 from store.errors import StorageUnavailableError, StoreRefusedError
-from store.postgres import PostgresEngine, Terms, open_postgres
+from store.postgres import PostgresEngine, open_postgres
 from store.postgres.durability import Commits
 from store.records import Appended
+from store.terms import Terms
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.own_server import STANDBY, OwnServer
