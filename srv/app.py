@@ -41,6 +41,7 @@ from store.engine import Engine
 from store.errors import (
     StorageDamagedError,
     StorageFullError,
+    StoreAwayError,
     StoreError,
     StoreRefusedError,
 )
@@ -124,6 +125,8 @@ def failures_as_exits() -> Iterator[None]:
         raise StartFailedError(Exit.MIGRATION_FAILED, str(error)) from error
     except (StoreError, StoreRefusedError) as error:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
+    except StoreAwayError as error:
+        raise StartFailedError(Exit.STORE_AWAY, str(error)) from error
 
 
 def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None]) -> Copied:

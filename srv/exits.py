@@ -18,6 +18,7 @@ class Exit(IntEnum):
     STORE_REFUSED = 4
     MIGRATION_FAILED = 5
     CANNOT_LISTEN = 6
+    STORE_AWAY = 7
 
 
 _MEANINGS: Final[Mapping[Exit, str]] = {
@@ -27,6 +28,7 @@ _MEANINGS: Final[Mapping[Exit, str]] = {
     Exit.DATA_DIR_IN_USE: "the data directory is in use by another daemon",
     Exit.STORE_REFUSED: "the store is damaged, foreign, too new or held by another program",
     Exit.MIGRATION_FAILED: "a migration failed",
+    Exit.STORE_AWAY: "the database of --store cannot be used at the moment: try again",
     Exit.CANNOT_LISTEN: "cannot listen on the port or the Unix socket",
 }
 

@@ -173,5 +173,9 @@ class ShuttingDownError(StoreError):
         super().__init__("the daemon is shutting down; nothing was stored")
 
 
+class StoreAwayError(Exception):
+    """The database cannot be reached or used at the moment. Ends the start-up with exit code 7: a later one may do."""
+
+
 class StoreRefusedError(Exception):
     """The store cannot be opened: foreign, damaged, or written by a newer program. Ends the start-up with exit code 4."""

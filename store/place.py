@@ -56,7 +56,8 @@ class Place(ABC):
         """Open the store as the daemon does: made where there is none, and brought up to date.
 
         Raises:
-            StoreRefusedError: it is damaged, foreign or too new, or cannot be opened at the moment. It is as it was.
+            StoreRefusedError: it is damaged, foreign or too new, or cannot be opened. It is as it was.
+            StoreAwayError: the database cannot be used at the moment.
         """
 
     @abstractmethod

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from store.postgres.begins import Begins
-from store.postgres.handle import LoopFactory, PostgresHandle
+from store.postgres.handle import LoopFactory, PostgresHandle, close_loop
 from store.terms import Terms
 
 _CONNECT_SECONDS: Final = 5.0
@@ -19,6 +20,7 @@ _ANSWER_SECONDS: Final = 10.0
 """How much longer than a statement may take its answer is waited for: the server ends it, unless it hangs itself."""
 
 _CACHED_STATEMENTS: Final = 100
+_FILES: Final = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
 
 DAEMON: Final = "zonekeeper"
 
@@ -49,6 +51,9 @@ class Address:
         if parts.scheme not in {"postgresql", "postgres"}:
             raise ValueError("must be a URL such as postgresql://host/database")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        for name in _FILES & options.keys():
+            if not Path(options[name]).is_file():
+                raise ValueError(f"{name} names a file that is not there")
         options.setdefault("target_session_attrs", "read-write")
         size = options.pop("statement_cache_size", None)
         if size is not None and not (size.isascii() and size.isdecimal()):
@@ -61,9 +66,11 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The URL for people: without user, password and options."""
+        """The URL for people: without user, password and options, but for one that says where it is."""
         parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        options = dict(parse_qsl(parts.query))
+        where = parts.netloc.rpartition("@")[2] or options.get("host") or options.get("service", "")
+        return f"{parts.scheme}://{where}{parts.path}"
 
 
 class Connections:
@@ -108,7 +115,7 @@ class Connections:
             connection = loop.run_until_complete(self._connect(statement_cache_size))
             return PostgresHandle(connection, loop, self._begins)
         except BaseException:
-            loop.close()
+            close_loop(loop)
             raise
 
     async def _connect(self, statement_cache_size: int) -> Any:

@@ -20,6 +20,7 @@ from store.postgres.connections import Address, Connections
 from store.postgres.durability import Facts
 from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
+from store.postgres.opening import check_server, opening
 from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
 from store.postgres.standing import begin_copy, check_whole, set_standing, settle
 from store.readers import Readers
@@ -50,9 +51,9 @@ async def open_postgres(
 
     Raises:
         ValueError: the URL is none.
-        StoreRefusedError: foreign, written by a newer program, half a copy, or a target that has sessions of its own or is
-            served; the database is as it was.
-        StorageUnavailableError, StorageFullError: the database cannot be used at the moment.
+        StoreRefusedError: foreign, written by a newer program, less safe than asked for, not to be used in this way, half a copy,
+            or a target that has sessions of its own or is served; the database is as it was.
+        StoreAwayError: the database cannot be used at the moment.
     """
     address = Address.parse(url)
     engine = PostgresEngine(
@@ -93,7 +94,8 @@ class PostgresEngine(ReadingEngine):
         """Tell whether there is a store, instead of `open`: for whoever only reads.
 
         Raises:
-            StoreRefusedError: it is another program's, or in another form than this version's.
+            StoreRefusedError: it is another program's, or in another form than this version's, or not to be used in this way.
+            StoreAwayError: the database cannot be used at the moment.
         """
         version = await self._writer.call(self._version)
         if 0 < version < SCHEMA_VERSION:
@@ -147,8 +149,9 @@ class PostgresEngine(ReadingEngine):
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
-        with translated(f"the store {self._shown}"):
+        with opening(self._shown):
             handle = self._batches.handle()
+            check_server(handle, self._shown)
             upgrade(handle, self._shown)
             (begin_copy if self._is_target else settle)(handle, self._shown)
             self._ask_facts()
@@ -162,7 +165,7 @@ class PostgresEngine(ReadingEngine):
             )
 
     def _version(self) -> int:
-        with translated(f"the store {self._shown}"):
+        with opening(self._shown):
             handle = self._batches.handle()
             with handle.read_transaction():
                 version = version_of(handle, self._shown)
@@ -172,7 +175,9 @@ class PostgresEngine(ReadingEngine):
 
     def _finish_copy(self) -> None:
         with translated(f"the store {self._shown}"):
-            set_standing(self._batches.handle(), Standing.COPIED)
+            handle = self._batches.handle()
+            with handle.transaction():
+                set_standing(handle, Standing.COPIED)
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         self.sync_seconds = 0.0

@@ -20,6 +20,8 @@ CONNECTION_ERRORS: Final = (
 """The connection is lost or was never there. `InterfaceError` is what asyncpg says of one that is closed already, and
 `InternalClientError` where the server has said goodbye between two questions, or where none of several servers will do."""
 
+_READS_ONLY: Final = "25006"
+
 _FULL: Final = {"53100"}
 _DAMAGED: Final = {"XX001", "XX002"}
 _RETRIED: Final = {"40001", "40P01"}
@@ -29,7 +31,7 @@ _UNPREPARED: Final = {"26000", "42P05"}
 _UNAVAILABLE_CLASSES: Final = {"08", "28", "40", "53", "55", "57", "58", "3D"}
 """Connection, authorization, rollback, resources, object not in state, operator's intervention, the server's system, and a
 database that is not there."""
-_UNAVAILABLE: Final = {"25006", "42501"}
+_UNAVAILABLE: Final = {_READS_ONLY, "42501"}
 """The server only reads, such as a replica; a right is missing."""
 
 
@@ -39,9 +41,12 @@ def is_retried(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether the connection was lost: by its own end, or by the server's (57P01 to 57P05)."""
+    """Tell whether the connection was lost: by its own end, by the server's (57P01 to 57P05), or as one that may only read.
+
+    That last one is no longer the primary, and a new connection may come to another server.
+    """
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(("08", "57P"))
+        return str(error.sqlstate).startswith(("08", "57P", _READS_ONLY))
     return isinstance(error, CONNECTION_ERRORS)
 
 

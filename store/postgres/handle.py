@@ -185,8 +185,7 @@ class PostgresHandle(Handle):
         except (asyncpg.PostgresError, *CONNECTION_ERRORS):
             self.connection.terminate()
         finally:
-            self.wait(asyncio.sleep(0))  # what was cut tells its transport so
-            self._loop.close()
+            close_loop(self._loop)
 
     async def _fetched(self, statement: Statement, values: dict[str, Any]) -> list[Sequence[Any]]:
         if self._begins_with:
@@ -194,6 +193,12 @@ class PostgresHandle(Handle):
             self._begins_with = ""
         fetched: list[Sequence[Any]] = await self.connection.fetch(statement.text, *statement.picked(values))
         return fetched
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a connection's loop, with a turn before that in which what was cut tells its transport so."""
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
 
 
 def _told(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from store.errors import StoreError, StoreRefusedError
+from store.errors import StoreRefusedError
 from store.place import Answer, Place, StoredSessions
 from store.postgres.connections import Address
 from store.postgres.engine import PostgresEngine, open_postgres
@@ -37,10 +37,7 @@ class DatabasePlace(Place):
 
     async def open(self) -> PostgresEngine:
         """See `Place.open`."""
-        try:
-            return await open_postgres(self._url, self._new_loop, self._terms)
-        except StoreError as error:
-            raise StoreRefusedError(f"the store {self.shown} cannot be opened: {error}. {error.hint}") from error
+        return await open_postgres(self._url, self._new_loop, self._terms)
 
     async def ask(
         self, question: Callable[[StoredSessions | None], Awaitable[Answer]], *, is_held: bool = False

@@ -19,8 +19,9 @@ def settle(handle: PostgresHandle, shown: str) -> None:
     Raises:
         StoreRefusedError: it is half a copy.
     """
-    if check_whole(handle, shown) is Standing.COPIED:
-        set_standing(handle, Standing.OWN)
+    with handle.transaction():
+        if check_whole(handle, shown) is Standing.COPIED:
+            set_standing(handle, Standing.OWN)
 
 
 def check_whole(handle: PostgresHandle, shown: str) -> Standing:
@@ -37,18 +38,22 @@ def begin_copy(handle: PostgresHandle, shown: str) -> None:
     Raises:
         StoreRefusedError: it has sessions of its own, or a daemon is connected.
     """
-    ((_, standing),) = handle.fetch(_STATEMENTS["version"])
-    if standing == Standing.OWN and handle.rows("any_session"):
-        raise StoreRefusedError(is_no_target(shown))
-    set_standing(handle, Standing.COPYING)
+    with handle.transaction():
+        ((_, standing),) = handle.fetch(_STATEMENTS["version"])
+        if standing == Standing.OWN and handle.rows("any_session"):
+            raise StoreRefusedError(is_no_target(shown))
+        set_standing(handle, Standing.COPYING)
     # Afterwards, since whoever connects from now on sees the standing.
-    if connections := daemons(handle):
-        set_standing(handle, Standing(standing))
+    with handle.transaction():
+        connections = daemons(handle)
+        if connections:
+            set_standing(handle, Standing(standing))
+    if connections:
         raise StoreRefusedError(f"{shown} is in use: daemons have {connections} connections to it; stop them first")
 
 
 def set_standing(handle: PostgresHandle, standing: Standing) -> None:
-    """Say whose the sessions are from now on."""
+    """Say whose the sessions are from now on, in the transaction that is open."""
     handle.fetch(_STATEMENTS["set_standing"], standing=standing)
 
 

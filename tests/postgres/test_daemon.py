@@ -60,12 +60,14 @@ def test_a_password_is_shown_nowhere(tmp_path: Path, url: str) -> None:
             Exit.WRONG_USAGE,
             "must not hold a password",
         ),
+        (["--durability", "replica-disk"], {}, Exit.WRONG_USAGE, "needs --store"),
+        (["--store-connections", "1"], {}, Exit.WRONG_USAGE, "one that writes and one that reads"),
         ([], {"ZONEKEEPER_STORE": f"mysql://me:{PASSWORD}@localhost/x"}, Exit.WRONG_USAGE, "must be a URL such as"),
         (
             [],
             {"ZONEKEEPER_STORE": f"postgresql://me:{PASSWORD}@localhost:1/x"},
-            Exit.STORE_REFUSED,
-            "cannot be reached",
+            Exit.STORE_AWAY,
+            "cannot be used at the moment: Connection refused",
         ),
     ],
 )

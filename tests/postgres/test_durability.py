@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from srv.config import DURABILITIES
 from store.durability import Level
 from store.engine import AppendOutput
 from store.errors import StorageUnavailableError, StoreRefusedError
@@ -55,6 +56,11 @@ def test_a_commit_means_what_the_settings_make_of_it(commits: Commits, level: Le
     """It waits for a standby only where one is named, and nothing is safe on a server that does not sync."""
     assert commits.level is level
     assert Level.of(level.word) is level
+
+
+def test_the_setting_has_the_words_of_the_levels_in_their_order() -> None:
+    """`srv/config.py` may not know `store`."""
+    assert tuple(level.word for level in Level) == DURABILITIES
 
 
 async def test_a_role_s_own_choice_is_raised_to_what_is_asked_for_and_never_lowered(own_server: OwnServer) -> None:
