@@ -21,7 +21,7 @@ from rpc.methods import method_table, reading, refusing
 from rpc.openrpc import encoded
 from srv.announce import Announcer, MigrationTicker
 from srv.bounds import Bounds
-from srv.config import PROCESS_SETTINGS, Settings, limit_settings
+from srv.config import Settings, limit_settings
 from srv.data_dir import STORE_FILE, DataDir, DataDirError, DataDirInUseError, make_directory
 from srv.entrances import Entrances
 from srv.exits import Exit, StartFailedError
@@ -32,6 +32,7 @@ from srv.logs import hide_in_logs
 from srv.metric_families import Counted
 from srv.metrics import Metrics
 from srv.process import leave_alone_what_stays, new_loop, raise_file_limit
+from srv.setting_table import PROCESS_SETTINGS
 from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from srv.commands import CLIENT_EXITS, Argument, Command
-from srv.config import PROCESS_SETTINGS, Setting
+from srv.config import Setting
 from srv.exits import Exit
+from srv.setting_table import PROCESS_SETTINGS
 
 NUMBER_MAX: Final = 2**53 - 1
 """The largest whole number that the daemon takes."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from srv.config import PROCESS_SETTINGS, Setting, Settings, add_options
+from srv.config import Setting, Settings, add_options
 from srv.exits import Exit, exit_codes_help
+from srv.setting_table import PROCESS_SETTINGS
 
 Run = Callable[[argparse.Namespace, Settings], int]
 

@@ -51,8 +51,8 @@ async def open_postgres(
 
     Raises:
         ValueError: the URL is none.
-        StoreRefusedError: foreign, written by a newer program, less safe than asked for, not to be used in this way, half a copy,
-            or a target that has sessions of its own or is served; the database is as it was.
+        StoreRefusedError: foreign, written by a newer program, less safe than asked for, not to be used in this way, half a
+            copy, or a target that has sessions of its own or is served; the database is as it was.
         StoreAwayError: the database cannot be used at the moment.
     """
     address = Address.parse(url)

@@ -1,0 +1,213 @@
+"""The rows of the table of settings, but for the limits, which `store/limits.py` has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rpc.discovery import default_data_dir
+from srv.config import (
+    DURABILITIES,
+    FREE_BYTES_CRITICAL_DEFAULT,
+    FREE_BYTES_WARNING_DEFAULT,
+    PORT_DEFAULT,
+    SLOW_CALL_MS_DEFAULT,
+    STORE_CONNECTIONS_DEFAULT,
+    STORE_STATEMENT_SECONDS_DEFAULT,
+    Setting,
+)
+from srv.setting_values import (
+    one_of,
+    parse_count,
+    parse_flag,
+    parse_host,
+    parse_host_name,
+    parse_origin,
+    parse_path,
+    parse_port,
+    parse_size,
+    parse_socket_path,
+    parse_store,
+    parse_store_connections,
+    parse_token,
+    size_text,
+)
+
+
+def _nothing() -> None:
+    return None
+
+
+PROCESS_SETTINGS: Final = (
+    Setting(
+        "data-dir",
+        "Directory of the data; may be an existing AgentMux data directory.",
+        parse_path,
+        default_data_dir,
+        "the platform's user data directory",
+        "DIR",
+    ),
+    Setting(
+        "store",
+        "Where the sessions are kept, if elsewhere: the URL of a PostgreSQL database, without its password.",
+        parse_store,
+        _nothing,
+        "the file db/zones.db of the data directory",
+        "URL",
+        is_secret=True,
+    ),
+    Setting(
+        "durability",
+        "What an acknowledgement must mean at least: none, disk, replica-received, replica-disk or replica-applied. Refuses to "
+        "start, and while it serves to write, where the database gives less.",
+        one_of(*DURABILITIES),
+        lambda: "disk",
+        "disk",
+        "LEVEL",
+    ),
+    Setting(
+        "store-connections",
+        "Connections to the database of --store, one of which writes.",
+        parse_store_connections,
+        lambda: STORE_CONNECTIONS_DEFAULT,
+        str(STORE_CONNECTIONS_DEFAULT),
+        "COUNT",
+    ),
+    Setting(
+        "store-statement-seconds-max",
+        "Seconds after which the database of --store ends a statement; a wait for another daemon's lock in half of that.",
+        parse_count,
+        lambda: STORE_STATEMENT_SECONDS_DEFAULT,
+        str(STORE_STATEMENT_SECONDS_DEFAULT),
+        "SECONDS",
+    ),
+    Setting(
+        "host",
+        "Literal address to listen on; one that is not loopback needs --allow-remote.",
+        parse_host,
+        lambda: "127.0.0.1",
+        "127.0.0.1",
+        "ADDRESS",
+    ),
+    Setting(
+        "port",
+        "TCP port to listen on; 0 takes a free one.",
+        parse_port,
+        lambda: PORT_DEFAULT,
+        str(PORT_DEFAULT),
+        "PORT",
+    ),
+    Setting(
+        "unix-socket",
+        "Unix socket to listen on as well; the same user needs no token there.",
+        parse_socket_path,
+        _nothing,
+        "none",
+        "PATH",
+    ),
+    Setting(
+        "allow-origin",
+        "Origin whose pages may call from a browser, scheme included; may be given more than once.",
+        parse_origin,
+        tuple,
+        "none",
+        "ORIGIN",
+        repeatable=True,
+    ),
+    Setting(
+        "allow-host",
+        "Host that a Host header may name besides loopback addresses and --host; may be given more than once.",
+        parse_host_name,
+        tuple,
+        "none",
+        "HOST",
+        repeatable=True,
+    ),
+    Setting(
+        "allow-remote",
+        "Let other machines call; needs ZONEKEEPER_TOKEN, --tls-cert and --tls-key as well.",
+        parse_flag,
+        lambda: False,
+        "no",
+    ),
+    Setting(
+        "tls-cert",
+        "Certificate of the TCP listener, with its chain, as a PEM file; makes it speak TLS only.",
+        parse_path,
+        _nothing,
+        "none",
+        "FILE",
+    ),
+    Setting(
+        "tls-key",
+        "Private key of --tls-cert, as a PEM file without a pass phrase.",
+        parse_path,
+        _nothing,
+        "none",
+        "FILE",
+    ),
+    Setting(
+        "log-format",
+        "Form of the log on standard error: console or json.",
+        one_of("console", "json"),
+        _nothing,
+        "console on a terminal, else json",
+        "FORMAT",
+    ),
+    Setting(
+        "log-level",
+        "Lowest level that is logged: debug, info, warning or error.",
+        one_of("debug", "info", "warning", "error"),
+        lambda: "info",
+        "info",
+        "LEVEL",
+    ),
+    Setting(
+        "slow-call-ms",
+        "Requests that take longer are logged, with where the time went.",
+        parse_count,
+        lambda: SLOW_CALL_MS_DEFAULT,
+        str(SLOW_CALL_MS_DEFAULT),
+        "MS",
+    ),
+    Setting(
+        "free-bytes-warning",
+        "Free space on the disk of the data directory below which the log and doctor warn.",
+        parse_size,
+        lambda: FREE_BYTES_WARNING_DEFAULT,
+        size_text(FREE_BYTES_WARNING_DEFAULT),
+        "SIZE",
+    ),
+    Setting(
+        "free-bytes-critical",
+        "Free space below which they say that writes are about to fail.",
+        parse_size,
+        lambda: FREE_BYTES_CRITICAL_DEFAULT,
+        size_text(FREE_BYTES_CRITICAL_DEFAULT),
+        "SIZE",
+    ),
+    Setting(
+        "exit-with-parent",
+        "Stop when standard input ends, which must be a pipe from the parent.",
+        parse_flag,
+        lambda: False,
+        "no",
+    ),
+    Setting(
+        "token",
+        "Token that callers must show, instead of a new one at each start in DIR/auth.token.",
+        parse_token,
+        _nothing,
+        "a new one",
+        "TOKEN",
+        is_option=False,
+    ),
+    Setting(
+        "read-token",
+        "Token that only reads, instead of a new one in DIR/auth.read.token; there is none where just ZONEKEEPER_TOKEN is set.",
+        parse_token,
+        _nothing,
+        "a new one",
+        "TOKEN",
+        is_option=False,
+    ),
+)
