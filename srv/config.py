@@ -1,4 +1,4 @@
-"""The settings: what a row of their table is, and what follows: `--help`, environment variables, the README's table, the checks.
+"""The settings: what a row of their table is, and how help, environment variables, the README and the checks follow from it.
 
 An option counts before its environment variable, and that before the default. `python -m srv.config` prints the README's table.
 """
