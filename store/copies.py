@@ -12,7 +12,7 @@ from store.imports import read_chunks
 from store.limits import TIME_MS_MAX
 from store.parts import cut_lines, cut_opaque
 from store.records import FilePiece, FileStat, SessionFacts
-from store.stored import find_zone, slice_of
+from store.stored import find_session, find_zone, slice_of
 from store.zones import OUTPUT_FILE, Zone
 
 
@@ -32,13 +32,14 @@ class Copies:
             self._handle.rows(
                 "set_facts",
                 key=key,
+                zone=facts.zone,
                 created_at_ms=facts.created_at_ms,
                 covers_line=facts.covers_line,
                 preview=facts.preview,
                 node_count=facts.node_count,
                 origin=facts.origin,
             )
-            for name, *_ in self._handle.rows("files_of", key=key):
+            for _, name, *_ in self._handle.rows("files_of", keys=[key]):
                 if facts.file(name) is None:
                     self._changes.delete_from(key, name, 0)
             for piece in change.pieces:
@@ -49,30 +50,31 @@ class Copies:
     def drop_session(self, change: DropSession) -> None:
         """See `DropSession`."""
         with self._handle.change_apart():
-            row = self._handle.row("zone_by_session", session_id=change.session_id)
-            if row is not None:
-                self._handle.rows("delete_zone", key=row[0])
+            if found := find_session(self._handle, change.session_id):
+                key, zone = found
+                self._handle.rows("delete_zone", key=key, zone=zone)
             self._changes.forget(change.zone)
 
     def _make_room(self, facts: SessionFacts) -> str | None:
         row = find_zone(self._handle, facts.zone)
         if row is None or row.session_id == facts.session_id:
             return None
-        self._changes.rename(row.key, self._changes.free_archive(facts.zone.definition_id, TIME_MS_MAX))
+        free = self._changes.free_archive(facts.zone.definition_id, TIME_MS_MAX)
+        self._changes.rename(row.key, facts.zone, free)
         self._changes.forget(facts.zone)
         return row.session_id
 
     def _key_of(self, facts: SessionFacts) -> SessionKey:
         """Find the session, and give it its zone's name, or make it."""
-        row = self._handle.row("zone_by_session", session_id=facts.session_id)
-        if row is None:
+        found = find_session(self._handle, facts.session_id)
+        if found is None:
             return self._handle.insert_zone(
                 facts.zone, facts.session_id, facts.created_at_ms, facts.covers_line, facts.origin
             )
-        key, name = row
-        if name != facts.zone:
-            self._changes.rename(key, facts.zone)
-        return key  # type: ignore[no-any-return]  # the row of a statement
+        key, zone = found
+        if zone != facts.zone:
+            self._changes.rename(key, zone, facts.zone)
+        return key
 
     def _copy_piece(self, key: SessionKey, facts: SessionFacts, piece: FilePiece) -> None:
         file = facts.file(piece.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from store import limits
 from store.errors import StorageDamagedError
-from store.handle import Handle
+from store.handle import Handle, SessionKey
 from store.lines import line_text
 from store.pages import MiscountedError, page_before_end, page_from
 from store.records import (
@@ -31,6 +31,7 @@ from store.stored import (
     read_parts,
     read_parts_backwards,
     slice_of,
+    zone_named,
 )
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone, parse_zone
 
@@ -176,22 +177,21 @@ def count_sessions(handle: Handle) -> SessionCounts:
 
 def sessions_after(handle: Handle, after: str, rows_max: int) -> list[tuple[SessionKey, SessionFacts]]:
     """Describe sessions whose ids come after one, in the order of their ids."""
-    return [_facts(handle, *row) for row in handle.rows("sessions_after", after=after, limit=rows_max)]
+    return _facts(handle, handle.rows("sessions_after", after=after, limit=rows_max))
 
 
 def session_facts(handle: Handle, session_id: str) -> tuple[SessionKey, SessionFacts] | None:
     """Describe a session, whatever zone it is in; None where there is no such session."""
-    row = handle.row("session_facts", session_id=session_id)
-    return _facts(handle, *row) if row else None
+    return next(iter(_facts(handle, handle.rows("session_facts", session_id=session_id))), None)
 
 
-def _facts(handle: Handle, key: SessionKey, name: str, *columns: Any) -> tuple[SessionKey, SessionFacts]:
-    zone = parse_zone(name)
-    if zone is None:
-        raise StorageDamagedError(f"zone {name}: its row is damaged")
-    session_id, created_at_ms, covers_line, preview, node_count, origin = columns
-    files = files_of(handle, key)
-    return key, SessionFacts(zone, session_id, created_at_ms, covers_line, preview, node_count, origin, files)
+def _facts(handle: Handle, rows: Sequence[Sequence[Any]]) -> list[tuple[SessionKey, SessionFacts]]:
+    zones = [zone_named(row[1]) for row in rows]
+    files = files_of(handle, [(row[0], zone) for row, zone in zip(rows, zones, strict=True)])
+    return [
+        (key, SessionFacts(zone, *columns, files=its_files))
+        for (key, _, *columns), zone, its_files in zip(rows, zones, files, strict=True)
+    ]
 
 
 def _state(

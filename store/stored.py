@@ -12,7 +12,7 @@ from store.errors import StorageDamagedError
 from store.handle import Handle, SessionKey
 from store.parts import Part
 from store.records import FileStat
-from store.zones import OUTPUT_FILE, Zone
+from store.zones import OUTPUT_FILE, Zone, parse_zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,24 @@ def find_zone(handle: Handle, zone: Zone) -> ZoneRow | None:
     if not isinstance(found.session_id, str):
         raise StorageDamagedError(f"zone {zone}: its row is damaged")
     return found
+
+
+def find_session(handle: Handle, session_id: str) -> tuple[SessionKey, Zone] | None:
+    """Find a session by its id, and where it is by now. Raises as `zone_named` does."""
+    row = handle.row("zone_by_session", session_id=session_id)
+    return (row[0], zone_named(row[1])) if row else None
+
+
+def zone_named(name: str) -> Zone:
+    """Take the name of a stored zone.
+
+    Raises:
+        StorageDamagedError: it is none of ours.
+    """
+    zone = parse_zone(name)
+    if zone is None:
+        raise StorageDamagedError(f"zone {name}: its row is damaged")
+    return zone
 
 
 def last_part(handle: Handle, key: SessionKey, zone: Zone, name: str) -> FileStat | None:

@@ -137,7 +137,7 @@ FROM zonekeeper.zones WHERE session_id = :session_id;
 -- A copy becomes what the session is elsewhere.
 UPDATE zonekeeper.zones
 SET created_at_ms = :created_at_ms, covers_line = :covers_line, preview = :preview, node_count = :node_count, origin = :origin
-WHERE session_id = :key.session_id;
+WHERE definition_id = :zone.definition_id AND session_id = :key.session_id;
 
 -- name: count_sessions
 -- For the status.
