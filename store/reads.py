@@ -188,10 +188,12 @@ def session_facts(handle: Handle, session_id: str) -> tuple[SessionKey, SessionF
 def _facts(handle: Handle, rows: Sequence[Sequence[Any]]) -> list[tuple[SessionKey, SessionFacts]]:
     zones = [zone_named(row[1]) for row in rows]
     files = files_of(handle, [(row[0], zone) for row, zone in zip(rows, zones, strict=True)])
-    return [
-        (key, SessionFacts(zone, *columns, files=its_files))
-        for (key, _, *columns), zone, its_files in zip(rows, zones, files, strict=True)
-    ]
+    described: list[tuple[SessionKey, SessionFacts]] = []
+    for row, zone, its_files in zip(rows, zones, files, strict=True):
+        key, _, session_id, created_at_ms, covers_line, preview, node_count, origin = row
+        facts = SessionFacts(zone, session_id, created_at_ms, covers_line, preview, node_count, origin, its_files)
+        described.append((key, facts))
+    return described
 
 
 def _state(
