@@ -75,9 +75,16 @@ def daemon_command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def daemon(data_dir: Path) -> Iterator[Server]:
-    """Run the daemon with its default settings on a data directory, which is made where it is not there."""
-    command = daemon_command("serve", "--data-dir", str(data_dir), "--port", "0")
+def daemon(data_dir: Path, store: str = "") -> Iterator[Server]:
+    """Run the daemon with its default settings on a data directory, which is made where it is not there.
+
+    Args:
+        data_dir: the data directory.
+        store: URL of a database that has the sessions instead.
+    """
+    command = daemon_command(
+        "serve", "--data-dir", str(data_dir), "--port", "0", *(["--store", store] if store else [])
+    )
     with _running(command, data_dir.with_name(f"{data_dir.name}.log")) as (ready, seconds):
         token = Path(ready["token_file"]).read_text(encoding="ascii").strip()
         yield Server(_port(ready), ready["pid"], token, seconds)

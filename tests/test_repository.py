@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 REQUIRED: Final = {
     *("pyproject.toml", "requirements.lock", "Makefile", "Dockerfile", ".dockerignore", ".gitignore", ".ci"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
-    *("srv", "rpc", "store", "migrations", "tests", "bench"),
+    *("srv", "rpc", "store", "migrations", "tests", "bench", "docs"),
 }
 ALLOWED: Final = REQUIRED | {".git", ".gitattributes", ".github", ".editorconfig"}
 

@@ -25,6 +25,9 @@ _READS_ONLY: Final = "25006"
 _FULL: Final = {"53100"}
 _DAMAGED: Final = {"XX001", "XX002"}
 _RETRIED: Final = {"40001", "40P01"}
+_UNKNOWN_COMPLETION: Final = "40003"
+"""What distributed engines say of a commit whose end they do not know themselves; PostgreSQL never does."""
+
 _UNPREPARED: Final = {"26000", "42P05"}
 """A statement that was prepared on another connection is not there, or one is there that somebody else has prepared."""
 
@@ -43,10 +46,11 @@ def is_retried(error: BaseException) -> bool:
 def is_lost(error: BaseException) -> bool:
     """Tell whether the connection was lost: by its own end, by the server's (57P01 to 57P05), or as one that may only read.
 
-    That last one is no longer the primary, and a new connection may come to another server.
+    That last one is no longer the primary, and a new connection may come to another server. The answer to a commit is lost as
+    well where the server says that it does not know its end.
     """
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(("08", "57P", _READS_ONLY))
+        return str(error.sqlstate).startswith(("08", "57P", _READS_ONLY, _UNKNOWN_COMPLETION))
     return isinstance(error, CONNECTION_ERRORS)
 
 

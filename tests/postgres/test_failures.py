@@ -57,3 +57,9 @@ def test_a_server_that_goes_down_takes_the_connection_with_it() -> None:
     assert is_lost(asyncpg.AdminShutdownError("x"))
     assert is_lost(asyncpg.CrashShutdownError("x"))
     assert not is_lost(asyncpg.QueryCanceledError("x"))
+
+
+def test_a_commit_whose_end_the_server_does_not_know_is_asked_about() -> None:
+    """40003 is no refusal: the batch may have taken effect, and is looked up by its id."""
+    assert is_lost(asyncpg.StatementCompletionUnknownError("x"))
+    assert not is_retried(asyncpg.StatementCompletionUnknownError("x"))
