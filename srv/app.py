@@ -7,9 +7,9 @@ import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -32,11 +32,14 @@ from srv.logs import hide_in_logs
 from srv.metric_families import Counted
 from srv.metrics import Metrics
 from srv.process import leave_alone_what_stays, new_loop, raise_file_limit
+from srv.progress import Show
 from srv.setting_table import PROCESS_SETTINGS
 from srv.stopping import Stop
 from srv.supervisor import Supervisor
 from srv.version import VERSION
 from srv.watches import Watches
+from store import moving
+from store.copying import CopyStoppedError
 from store.durability import Level
 from store.engine import Engine
 from store.errors import (
@@ -84,20 +87,25 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def place_of(data_dir: Path, url: str | None = None, terms: Terms | None = None) -> Place:
-    """Say where the sessions of a data directory are kept: in its file, or at a URL, to be used on some terms.
+    """Say where the sessions of a data directory are kept: in its file, or at a URL. Raises as `place_at` does."""
+    return place_at(data_dir / STORE_FILE if url is None else url, terms)
+
+
+def place_at(where: Path | str, terms: Terms | None = None) -> Place:
+    """Take the path of a file, or a URL that is to be used on some terms, for the place of a store.
 
     Raises:
         StartFailedError: the URL is none, or the package is missing that it needs.
     """
-    if url is None:
-        return FilePlace(data_dir / STORE_FILE)
+    if isinstance(where, Path):
+        return FilePlace(where)
     try:
         from store.postgres.place import DatabasePlace  # noqa: PLC0415 - asyncpg is there where it was asked for
     except ImportError as error:
-        message = "--store needs the package asyncpg: install zonekeeper[postgres]"
+        message = "a store at a URL needs the package asyncpg: install zonekeeper[postgres]"
         raise StartFailedError(Exit.WRONG_USAGE, message) from error
     with failures_as_exits():
-        return DatabasePlace(url, new_loop, terms)
+        return DatabasePlace(where, new_loop, terms)
 
 
 async def open_store(data_dir: Path, url: str | None = None, terms: Terms | None = None) -> Engine:
@@ -128,6 +136,41 @@ def failures_as_exits() -> Iterator[None]:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
     except StoreAwayError as error:
         raise StartFailedError(Exit.STORE_AWAY, str(error)) from error
+
+
+async def copy_place(
+    source: Place,
+    target: Place,
+    *,
+    is_held: bool,
+    progress: Show,
+    stop: Callable[[], bool],
+    verify_all: bool = False,
+    at_one_instant: bool = False,
+) -> dict[str, Any]:
+    """Copy a store to another place; the parameters are those of `store.moving.copy_place`.
+
+    Returns:
+        The members of `CopyReport`, and `source_connections`: how many daemons had to the source, as far as its engine tells.
+
+    Raises:
+        StartFailedError: a store cannot be used, is no target, or it was asked to stop.
+    """
+    try:
+        with failures_as_exits():
+            report, connections = await moving.copy_place(
+                source,
+                target,
+                is_held=is_held,
+                progress=progress,
+                stop=stop,
+                verify_all=verify_all,
+                at_one_instant=at_one_instant,
+            )
+    except CopyStoppedError as error:
+        message = "interrupted; run it again to go on where it stopped"
+        raise StartFailedError(Exit.FAILED, message) from error
+    return {**asdict(report), "source_connections": connections}
 
 
 def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None]) -> Copied:

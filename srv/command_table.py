@@ -154,6 +154,31 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "daemon",
+        "copy",
+        "copy all sessions to another store, while the daemon runs as well",
+        "Copy all sessions to another store, of either kind, as they are: ids, revisions and times included. What was copied "
+        "is read back, and checksums are compared. FROM is only read, and its daemon may be running meanwhile. Interrupted, or "
+        "run again later, it copies only what has changed; so stop the daemon, run it once more, and start on the copy.",
+        "srv.copy_command:copy",
+        "zonekeeper copy ~/.local/share/zonekeeper postgresql://zonekeeper@db.example/agents",
+        (
+            _argument(
+                "source", metavar="FROM", help="a data directory, a file such as a backup, or a postgresql:// URL"
+            ),
+            _argument(
+                "target",
+                metavar="TO",
+                help="the same: empty, or a copy of FROM that no daemon has served; a file ends in .db",
+            ),
+            _flag("--verify-all", "read every file on both sides, also those that were copied before"),
+            _flag("--json", "print what was done as JSON"),
+        ),
+        lambda: _UNASKED,
+        tuple(code for code in Exit if code not in {Exit.MIGRATION_FAILED, Exit.CANNOT_LISTEN}),
+        notes="A password does not belong into FROM or TO, where every process may read it: ~/.pgpass or PGPASSWORD tells it.",
+    ),
+    Command(
+        "daemon",
         "systemd",
         "print the unit that runs the daemon under systemd",
         "Print the unit that runs the daemon under systemd, for yourself or for the whole system. It names this command and "

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -46,7 +44,7 @@ def migrate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _migrate(settings: Settings, *, is_dry_run: bool, force: bool) -> list[MigrationReport]:
-    stop = _stop_at_signal()
+    stop = process.stop_at_signal()
     path, store = settings.data_dir, settings.store
     data_dir = DataDir(path)
     with progress_bar() as show:
@@ -72,21 +70,6 @@ async def _migrate(settings: Settings, *, is_dry_run: bool, force: bool) -> list
                 )
             finally:
                 await engine.close()
-
-
-def _stop_at_signal() -> asyncio.Event:
-    """Stop at the next definition once a signal comes; a second signal does what signals do."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def ask() -> None:
-        stop.set()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, ask)
-    return stop
 
 
 def _report(data_dir: Path, reports: list[MigrationReport], *, is_dry_run: bool) -> str:

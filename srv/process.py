@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
@@ -31,6 +32,21 @@ def new_loop() -> asyncio.AbstractEventLoop:
     import uvloop  # noqa: PLC0415 - not there on win32
 
     return uvloop.new_event_loop()
+
+
+def stop_at_signal() -> asyncio.Event:
+    """Return what is set once a signal asks to stop, for work that does so by itself; a second signal does what signals do."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        stop.set()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, ask)
+    return stop
 
 
 def leave_alone_what_stays() -> None:

@@ -28,6 +28,8 @@ class Copies:
         with self._handle.change_apart():
             facts = change.facts
             in_the_way = self._make_room(facts)
+            if facts.origin is not None:
+                self._handle.rows("take_origin", zone=facts.zone, origin=facts.origin, session_id=facts.session_id)
             key = self._key_of(facts)
             self._handle.rows(
                 "set_facts",

@@ -7,7 +7,8 @@ stands beside it passes the same suite, `tests/contract/`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from store.records import (
@@ -365,12 +366,31 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def finish_copy(self) -> None:
-        """Say that the store, which was opened as the target of a copy, is whole: from now on a daemon may serve it.
+    async def begin_copy(self) -> None:
+        """Say that the store, which was opened to be copied to, is half a copy from now on, which nobody opens.
 
         Raises:
-            StoreError: it cannot be said; the copy goes on with the next run.
+            StoreRefusedError: a daemon is connected to it.
         """
+
+    @abstractmethod
+    async def finish_copy(self) -> None:
+        """Say that the copy is whole: from now on a daemon may serve it."""
+
+    @asynccontextmanager
+    async def turn(self, stop: Callable[[], bool]) -> AsyncIterator[bool]:
+        """Hold what one process at a time may do to a store: migrate old data, or copy to it. Ends with its holder.
+
+        Whoever holds a data directory is alone with the file in it.
+
+        Args:
+            stop: asked about twice a second, while another process has its turn, whether to wait no longer.
+
+        Returns:
+            Whether it is ours as long as the block runs; False where the wait was given up.
+        """
+        del stop
+        yield True
 
     @abstractmethod
     async def close(self) -> None:

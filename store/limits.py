@@ -43,6 +43,10 @@ BATCH_CHANGES_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 8 * MIB
 """Bytes in one commit, unless one change alone is larger."""
 
+COPY_SESSIONS_MAX: Final = 100
+COPY_BYTES_MAX: Final = 16 * MIB
+"""Of a copy to another store in one commit: the disk's share is small by then, and an interruption loses less than a second."""
+
 KEPT_SNAPSHOT_BYTES_MAX: Final = 64 * MIB
 """Snapshots written last that the writing side keeps, all together: those of the panes that are open."""
 

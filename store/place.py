@@ -6,10 +6,13 @@ Each engine has its own: `store/sqlite/place.py` and `store/postgres/place.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from store.engine import Engine
+from store.handle import Handle
 from store.records import ZoneStat
 from store.zones import Zone
 
@@ -19,6 +22,19 @@ Answer = TypeVar("Answer")
 def half_a_copy(shown: str) -> str:
     """Say that a store cannot be used since a copy to it is under way, or was interrupted."""
     return f"{shown} is a copy that is not whole; run the same zonekeeper copy again, which goes on where it was"
+
+
+def not_there(shown: str) -> str:
+    """Say that there is no store yet."""
+    return f"there is no store {shown} yet"
+
+
+def older(shown: str, version: int, known: int) -> str:
+    """Say that a store has to be brought up to date before others than its daemon read it."""
+    return (
+        f"{shown} was written by an older version of Zonekeeper (stored form {version}, this program knows {known});"
+        " the next start of a daemon brings it up to date"
+    )
 
 
 def is_no_target(shown: str) -> str:
@@ -42,6 +58,29 @@ class StoredSessions(Protocol):
         """See `Engine.origins`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody else than the daemon, who only reads what is stored, on one thread at a time.
+
+    Attributes:
+        shown: names the store to people.
+        handle: the connection.
+        translated: has errors of the database raised as the store's, given what was read, for people.
+        daemons: counts the connections that daemons have to the store, as far as the engine can tell: to a file none.
+    """
+
+    shown: str
+    handle: Handle
+    translated: Callable[[str], AbstractContextManager[None]]
+    daemons: Callable[[], int] = lambda: 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Handle]:
+        """Ask everything in the block of one state of the store."""
+        with self.translated(f"the store {self.shown}"), self.handle.read_transaction():
+            yield self.handle
+
+
 class Place(ABC):
     """A place where a store is, or may be made.
 
@@ -52,12 +91,28 @@ class Place(ABC):
     shown: str
 
     @abstractmethod
-    async def open(self) -> Engine:
+    async def open(self, *, is_target: bool = False) -> Engine:
         """Open the store as the daemon does: made where there is none, and brought up to date.
 
+        Args:
+            is_target: open it to be copied to: it is empty, or a copy that nobody has served yet.
+
         Raises:
-            StoreRefusedError: it is damaged, foreign or too new, or cannot be opened. It is as it was.
+            StoreRefusedError: it is damaged, foreign, too new or half a copy, or cannot be opened; or a target has sessions
+                of its own. It is as it was.
             StoreAwayError: the database cannot be used at the moment.
+        """
+
+    @abstractmethod
+    def reader(self, *, is_held: bool = False) -> AbstractContextManager[Reader]:
+        """Open the store to read it for long, also half a copy. Nothing changes, and a daemon may go on writing.
+
+        Args:
+            is_held: as in `ask`.
+
+        Raises:
+            StoreRefusedError: there is no store yet, or it is in another form than this version's.
+            StoreAwayError, StoreError: it cannot be read.
         """
 
     @abstractmethod

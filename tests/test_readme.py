@@ -441,7 +441,7 @@ def test_the_units_are_where_systemctl_looks_for_them(tmp_path: Path) -> None:
 
 
 def test_no_section_has_commands_that_no_test_runs() -> None:
-    """Those of the container are run by test_dockerfile.py, PostgreSQL's own by postgres/test_restores.py, all others here."""
+    """The container's are run by test_dockerfile.py, PostgreSQL's by postgres/test_{restores,moving}.py, others here."""
     assert {name for name in sections() if blocks(name, "python")} == {"From Python"}
     assert {name for name in sections() if blocks(name, "js")} == {"From JavaScript and TypeScript"}
     with_commands = {name for name in sections() if blocks(name)}
@@ -458,6 +458,7 @@ def test_no_section_has_commands_that_no_test_runs() -> None:
             "Is everything in order?",
             "Metrics",
             "Backups and restores",
+            "Moving to another store",
         ),
     }
 

@@ -7,7 +7,8 @@ Reading happens on a few threads with a connection each. The event loop never wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,7 @@ from store.durability import Durability
 from store.engine import Change, Outcome
 from store.errors import StoreRefusedError
 from store.handle import Handle
+from store.place import older
 from store.postgres.batches import Batches
 from store.postgres.connections import Address, Connections
 from store.postgres.durability import Facts
@@ -22,7 +24,8 @@ from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
 from store.postgres.opening import check_server, opening
 from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
-from store.postgres.standing import begin_copy, check_whole, set_standing, settle
+from store.postgres.standing import begin_copy, check_target, check_whole, set_standing, settle
+from store.postgres.turn import Turn
 from store.readers import Readers
 from store.reading import ReadingEngine
 from store.records import Standing
@@ -47,12 +50,12 @@ async def open_postgres(
         url: of the database, as libpq has it, and `statement_cache_size`.
         new_loop: makes the loop of each connection.
         terms: on which the server is used.
-        is_target: open it to be copied to; until `finish_copy` nobody else opens it.
+        is_target: open it to be copied to.
 
     Raises:
         ValueError: the URL is none.
         StoreRefusedError: foreign, written by a newer program, less safe than asked for, not to be used in this way, half a
-            copy, or a target that has sessions of its own or is served; the database is as it was.
+            copy, or a target that has sessions of its own; the database is as it was.
         StoreAwayError: the database cannot be used at the moment.
     """
     address = Address.parse(url)
@@ -99,10 +102,7 @@ class PostgresEngine(ReadingEngine):
         """
         version = await self._writer.call(self._version)
         if 0 < version < SCHEMA_VERSION:
-            raise StoreRefusedError(
-                f"{self._shown} was written by an older version of Zonekeeper (stored form {version}, this program knows"
-                f" {SCHEMA_VERSION}); the next start of a daemon brings it up to date"
-            )
+            raise StoreRefusedError(older(self._shown, version, SCHEMA_VERSION))
         return version > 0
 
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
@@ -137,9 +137,24 @@ class PostgresEngine(ReadingEngine):
             "durability": self._durability.status(),
         }
 
+    async def begin_copy(self) -> None:
+        """See `Engine.begin_copy`."""
+        await self._writer.call(self._begin_copy)
+
     async def finish_copy(self) -> None:
         """See `Engine.finish_copy`."""
         await self._writer.call(self._finish_copy)
+
+    @asynccontextmanager
+    async def turn(self, stop: Callable[[], bool]) -> AsyncIterator[bool]:
+        """See `Engine.turn`."""
+        turn = Turn(self._connections.open)
+        try:
+            with translated(f"the store {self._shown}"):
+                is_ours = await asyncio.to_thread(turn.wait, stop)
+            yield is_ours
+        finally:
+            await asyncio.to_thread(turn.end)
 
     async def close(self) -> None:
         """See `Engine.close`."""
@@ -153,7 +168,7 @@ class PostgresEngine(ReadingEngine):
             handle = self._batches.handle()
             check_server(handle, self._shown)
             upgrade(handle, self._shown)
-            (begin_copy if self._is_target else settle)(handle, self._shown)
+            (check_target if self._is_target else settle)(handle, self._shown)
             self._ask_facts()
             with handle.read_transaction():
                 facts = _durability_facts(handle)
@@ -172,6 +187,10 @@ class PostgresEngine(ReadingEngine):
                 if version:
                     check_whole(handle, self._shown)
                 return version
+
+    def _begin_copy(self) -> None:
+        with translated(f"the store {self._shown}"):
+            begin_copy(self._batches.handle(), self._shown)
 
     def _finish_copy(self) -> None:
         with translated(f"the store {self._shown}"):

@@ -32,16 +32,26 @@ def check_whole(handle: PostgresHandle, shown: str) -> Standing:
     return Standing(standing)
 
 
-def begin_copy(handle: PostgresHandle, shown: str) -> None:
-    """Make the store a copy's target, which no daemon opens.
+def check_target(handle: PostgresHandle, shown: str) -> None:
+    """Look whether the store may be copied to.
 
     Raises:
-        StoreRefusedError: it has sessions of its own, or a daemon is connected.
+        StoreRefusedError: it has sessions of its own.
     """
     with handle.transaction():
         ((_, standing),) = handle.fetch(_STATEMENTS["version"])
         if standing == Standing.OWN and handle.rows("any_session"):
             raise StoreRefusedError(is_no_target(shown))
+
+
+def begin_copy(handle: PostgresHandle, shown: str) -> None:
+    """Make the store half a copy, which no daemon opens.
+
+    Raises:
+        StoreRefusedError: a daemon is connected.
+    """
+    with handle.transaction():
+        ((_, standing),) = handle.fetch(_STATEMENTS["version"])
         set_standing(handle, Standing.COPYING)
     # Afterwards, since whoever connects from now on sees the standing.
     with handle.transaction():

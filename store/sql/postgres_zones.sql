@@ -133,6 +133,11 @@ SELECT ARRAY[home, session_id],
     session_id, created_at_ms, covers_line, preview, node_count, origin
 FROM zonekeeper.zones WHERE session_id = :session_id;
 
+-- name: take_origin
+-- Another session has it no more: in the store that is copied it has gone to this one.
+UPDATE zonekeeper.zones SET origin = NULL
+WHERE definition_id = :zone.definition_id AND origin = :origin AND session_id <> :session_id;
+
 -- name: set_facts
 -- A copy becomes what the session is elsewhere.
 UPDATE zonekeeper.zones

@@ -108,6 +108,10 @@ WHERE session_id > :after ORDER BY session_id LIMIT :limit;
 SELECT id, zone, session_id, created_at_ms, covers_line, preview, node_count, origin FROM zones
 WHERE session_id = :session_id;
 
+-- name: take_origin
+-- Another session has it no more: in the store that is copied it has gone to this one.
+UPDATE zones SET origin = NULL WHERE origin = :origin AND session_id <> :session_id;
+
 -- name: set_facts
 -- A copy becomes what the session is elsewhere.
 UPDATE zones

@@ -41,7 +41,7 @@ async def open_sqlite(path: Path, *, is_target: bool = False) -> SqliteEngine:
 
     Args:
         path: of the database file. Its directory must exist.
-        is_target: open it to be copied to; until `finish_copy` nobody else opens it.
+        is_target: open it to be copied to.
 
     Raises:
         StoreRefusedError: damaged, foreign, written by a newer program, half a copy, or a target that has sessions of its own;
@@ -106,9 +106,13 @@ class SqliteEngine(ReadingEngine):
             "durability": _DURABILITY.status(),
         }
 
+    async def begin_copy(self) -> None:
+        """See `Engine.begin_copy`."""
+        await self._writer.call(partial(self._set_standing, Standing.COPYING))
+
     async def finish_copy(self) -> None:
         """See `Engine.finish_copy`."""
-        await self._writer.call(self._finish_copy)
+        await self._writer.call(partial(self._set_standing, Standing.COPIED))
 
     async def close(self) -> None:
         """See `Engine.close`. The writing handle goes last, so that SQLite checkpoints and removes the WAL."""
@@ -167,9 +171,9 @@ class SqliteEngine(ReadingEngine):
     def _checkpoint(self) -> None:
         self._log.checkpoint(self._changes.written_bytes)
 
-    def _finish_copy(self) -> None:
+    def _set_standing(self, standing: Standing) -> None:
         with translated(f"the store {self._path}"):
-            set_standing(self._handle(), Standing.COPIED)
+            set_standing(self._handle(), standing)
 
     def _handle(self) -> sqlite3.Connection:
         if self._writing_handle is None:

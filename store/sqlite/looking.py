@@ -131,6 +131,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
+def open_for_long(path: Path, *, is_held: bool) -> Iterator[sqlite3.Connection]:
+    """Open a database to read it for long; where nobody can change it, and it is at rest, without leaving a trace.
+
+    Args:
+        path: of the database.
+        is_held: nobody writes as long as the block runs.
+    """
+    with _opened(path, is_at_rest=is_held and _at_rest(path) is not None) as connection:
+        yield connection
+
+
+@contextmanager
 def _opened(path: Path, *, is_at_rest: bool) -> Iterator[sqlite3.Connection]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise StoreRefusedError(f"{path} is not a file; move it away")  # opening a pipe would wait for its other end

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from store.errors import StoreError, StoreRefusedError
-from store.place import Answer, Place, StoredSessions
+from store.place import Answer, Place, Reader, StoredSessions, not_there, older
 from store.sqlite.engine import SqliteEngine, open_sqlite
-from store.sqlite.looking import LOG_SUFFIX, ask_sessions, size_of
+from store.sqlite.failures import translated
+from store.sqlite.handle import SqliteHandle
+from store.sqlite.looking import LOG_SUFFIX, ask_sessions, open_for_long, size_of
+from store.sqlite.schema import SCHEMA_VERSION, check_version
 
 _SCRATCH_PREFIX: Final = "zonekeeper-dry-run-"
 
@@ -30,10 +33,10 @@ class FilePlace(Place):
         self.path = path
         self.shown = str(path)
 
-    async def open(self) -> SqliteEngine:
+    async def open(self, *, is_target: bool = False) -> SqliteEngine:
         """See `Place.open`."""
         try:
-            return await open_sqlite(self.path)
+            return await open_sqlite(self.path, is_target=is_target)
         except StoreError as error:
             raise StoreRefusedError(self._unusable(error)) from error
 
@@ -44,6 +47,19 @@ class FilePlace(Place):
         if is_held:
             return await self._ask_a_copy(question)
         return await (ask_sessions(self.path, question) if size_of(self.path) else question(None))
+
+    @contextlib.contextmanager
+    def reader(self, *, is_held: bool = False) -> Iterator[Reader]:
+        """See `Place.reader`."""
+        if not size_of(self.path):
+            raise StoreRefusedError(not_there(self.shown))
+        with translated(f"the store {self.path}"), open_for_long(self.path, is_held=is_held) as connection:
+            version = check_version(connection, self.path, is_target=True)
+            if version == 0:
+                raise StoreRefusedError(not_there(self.shown))
+            if version < SCHEMA_VERSION:
+                raise StoreRefusedError(older(self.shown, version, SCHEMA_VERSION))
+            yield Reader(self.shown, SqliteHandle(connection), translated)
 
     async def _ask_a_copy(self, question: Callable[[StoredSessions | None], Awaitable[Answer]]) -> Answer:
         """Ask a copy, which may be brought up to date, made while nobody writes."""

@@ -104,7 +104,7 @@ def log_left_of(path: Path) -> Path | None:
 
 
 def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = False) -> None:
-    """Take the steps that the file lacks, all or none, and make it the daemon's own, or a copy's target.
+    """Take the steps that the file lacks, all or none, and make it the daemon's own where it is not to be copied to.
 
     Raises:
         StoreRefusedError: as `check_file` does, for a change that happened in between; or a target has sessions of its own.
@@ -117,9 +117,10 @@ def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = Fal
                 connection.execute(_STATEMENTS[name])
         if version < SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        if is_target:
+        if version and is_target:
             _check_target(connection, path)
-        set_standing(connection, Standing.COPYING if is_target else Standing.OWN)
+        else:
+            set_standing(connection, Standing.OWN)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -1,0 +1,86 @@
+"""From one place to another: who opens what, in which order, and on which thread it is copied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from store.copying import Copier, CopyReport, Progress
+from store.engine import Change, Engine, Outcome
+from store.errors import StoreRefusedError
+from store.place import Place, Reader
+
+
+async def copy_place(
+    source: Place,
+    target: Place,
+    *,
+    is_held: bool,
+    progress: Progress,
+    stop: Callable[[], bool],
+    verify_all: bool = False,
+    at_one_instant: bool = False,
+) -> tuple[CopyReport, int]:
+    """Copy a store to another place, or go on with that.
+
+    Args:
+        source: where it is.
+        target: an empty store, or a copy of it that nobody has served yet; made where it is missing.
+        is_held: the caller holds the source's data directory.
+        progress: told how far it is, on another thread.
+        stop: tells whether to stop, asked on another thread.
+        verify_all: read back everything, not only what was copied now.
+        at_one_instant: read all in one transaction.
+
+    Returns:
+        What was done, and how many connections daemons had to the source at the end, as far as its engine can tell.
+
+    Raises:
+        StoreRefusedError, StoreError: one of the stores cannot be used, or is no source or target of the other.
+        CopyStoppedError: it was asked to stop; another run goes on.
+    """
+    opened = ExitStack()
+    try:
+        reader = await _opened(opened, source, is_held=is_held)
+        engine = await target.open(is_target=True)
+        try:
+            async with engine.turn(lambda: True) as is_ours:
+                if not is_ours:
+                    raise StoreRefusedError(f"somebody else copies to {target.shown}, or migrates old data there")
+                copier = Copier(
+                    reader,
+                    await _opened(opened, target, is_held=False),
+                    _applying(engine),
+                    progress=progress,
+                    stop=stop,
+                    at_one_instant=at_one_instant,
+                )
+                await asyncio.to_thread(copier.check_kinship)
+                await engine.begin_copy()
+                report = await asyncio.to_thread(copier.run, verify_all=verify_all)
+                if not report.failures:
+                    await engine.finish_copy()
+                return report, await asyncio.to_thread(reader.daemons)
+        finally:
+            await engine.close()
+    finally:
+        await asyncio.to_thread(opened.close)
+
+
+async def _opened(opened: ExitStack, place: Place, *, is_held: bool) -> Reader:
+    """Open a reader on a thread where it may wait."""
+    return await asyncio.to_thread(opened.enter_context, place.reader(is_held=is_held))
+
+
+def _applying(engine: Engine) -> Callable[[Sequence[Change]], list[Outcome]]:
+    """Return what applies changes from another thread than the loop's."""
+    loop = asyncio.get_running_loop()
+
+    async def apply(changes: Sequence[Change]) -> list[Outcome]:
+        outcomes = await engine.apply(changes)
+        if engine.maintenance_due:
+            await engine.maintain()
+        return outcomes
+
+    return lambda changes: asyncio.run_coroutine_threadsafe(apply(changes), loop).result()

@@ -1,0 +1,270 @@
+"""Copies of stores, in either direction: what they have in common, how they go on, and what they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from store import copying, reads
+from store.copying import CopyReport, CopyStoppedError
+from store.engine import (
+    AppendOutput,
+    Change,
+    CompleteSession,
+    CopySession,
+    Engine,
+    KeepPreview,
+    MoveSession,
+    Outcome,
+    WriteState,
+)
+from store.errors import StorageUnavailableError, StoreRefusedError
+from store.moving import copy_place
+from store.place import Place
+from store.postgres.place import DatabasePlace
+from store.records import FilePiece, SessionFacts
+from store.sqlite.check import check_store
+from store.sqlite.place import FilePlace
+from store.stored import read_parts
+from store.zones import agent_archive_zone, agent_current_zone
+from tests.conftest import BEGINNING_MS, OpenStore
+from tests.contract.made import AGENT, OTHER, archived_at, session_from
+from tests.postgres.server import DATABASES
+
+NOW = BEGINNING_MS + 5_000
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every step small, so that a little content takes many."""
+    monkeypatch.setattr(copying, "COPY_BYTES_MAX", 100_000)
+    monkeypatch.setattr(copying, "COPY_SESSIONS_MAX", 3)
+    monkeypatch.setattr(copying, "_PAGE", 4)
+
+
+@pytest.fixture
+async def source(store: OpenStore, tmp_path: Path) -> Place:
+    """Return the place of a store that is open and has sessions of every kind."""
+    await store.previews.stop()  # which changes sessions on its own
+    await store.sessions.write_session_state(AGENT, b"{}" * 40_000, covers_line=3)
+    for number in range(5):
+        line = f"{number} {'x' * 60_000}"
+        await store.sessions.append_session_output(AGENT, [line, ""])
+    for at_ms in range(1, 9):
+        await archived_at(store, OTHER, at_ms, b'{"nodes": []}' + b" " * at_ms)
+    await store.writer.submit(KeepPreview(agent_archive_zone(OTHER, 3), "a\0preview", 7))
+    files = {"output": b"a\n\nb", "notes": b"y" * 150_000, "empty": b""}
+    imported = replace(session_from(agent_archive_zone("old", 5), files), origin="block:1")
+    await store.writer.submit(imported)
+    await store.writer.submit(session_from(agent_current_zone("empty"), {}))
+    return await place_of(store, tmp_path)
+
+
+async def place_of(store: OpenStore, directory: Path) -> Place:
+    """Return the place of a test's store."""
+    if store.engine.name == "sqlite":
+        return FilePlace(directory / "zones.db")
+    return DatabasePlace(await DATABASES.url_of(directory), asyncio.new_event_loop)
+
+
+@pytest.fixture
+async def target(store: OpenStore, tmp_path: Path) -> AsyncIterator[Place]:
+    """Return a place of the other kind."""
+    directory = tmp_path / "target"
+    if store.engine.name == "sqlite":
+        yield DatabasePlace(await DATABASES.url_of(directory), asyncio.new_event_loop)
+        DATABASES.release(directory)
+    else:
+        directory.mkdir()
+        yield FilePlace(directory / "zones.db")
+
+
+async def copy(source: Place, target: Place, *, verify_all: bool = False, steps: int | None = None) -> CopyReport:
+    """Copy, and stop after so many steps where that is said."""
+    left = [steps]
+
+    def stop() -> bool:
+        if left[0] is None:
+            return False
+        left[0] -= 1
+        return left[0] < 0
+
+    told: list[tuple[str, int, int]] = []
+    report, _ = await copy_place(
+        source,
+        target,
+        is_held=False,
+        progress=lambda *now: told.append(now),
+        stop=stop,
+        verify_all=verify_all,
+    )
+    assert told[-1][1] == told[-1][2]
+    return report
+
+
+async def content_of(place: Place) -> dict[str, tuple[SessionFacts, dict[str, bytes]]]:
+    """Return all that a place keeps, by session."""
+    return await asyncio.to_thread(_content_of, place)
+
+
+def _content_of(place: Place) -> dict[str, tuple[SessionFacts, dict[str, bytes]]]:
+    with place.reader() as reader, reader.transaction() as handle:
+        return {
+            facts.session_id: (
+                facts,
+                {
+                    file.name: b"".join(part.data for part in read_parts(handle, key, facts.zone, file.name))
+                    for file in facts.files
+                },
+            )
+            for key, facts in reads.sessions_after(handle, "", 1_000)
+        }
+
+
+async def apply(store: OpenStore, *changes: Change) -> None:
+    """Have the source's daemon change something."""
+    for change in changes:
+        await store.writer.submit(change)
+
+
+async def test_a_copy_is_what_its_source_is(source: Place, target: Place) -> None:
+    """All that clients can see and all that is kept for later, with a digest that tells so, and nothing is read twice."""
+    report = await copy(source, target, verify_all=True)
+    copied = await content_of(target)
+    assert copied == await content_of(source)
+    assert (report.sessions, report.sessions_changed, report.failures) == (len(copied), len(copied), [])
+    assert report.bytes_copied == sum(file.size_bytes for facts, _ in copied.values() for file in facts.files)
+    again = await copy(source, target)
+    assert (again.sessions_changed, again.bytes_copied, again.files_verified) == (0, 0, 0)
+    assert (await copy(source, target, verify_all=True)).digest == report.digest
+    if isinstance(target, FilePlace):
+        assert check_store(target.path).findings == []
+
+
+async def test_what_changes_meanwhile_is_followed(store: OpenStore, source: Place, target: Place) -> None:
+    """Growth is added, another snapshot replaces the old one, and what was archived or moved is moved, not copied again."""
+    await copy(source, target)
+    await store.sessions.append_session_output("old", ["begun since"])
+    await apply(
+        store,
+        AppendOutput(agent_current_zone(AGENT), b"one more line\n", NOW),
+        WriteState(agent_current_zone(AGENT), b"[]", NOW, covers_line=None),
+        MoveSession(agent_archive_zone("old", 5), agent_archive_zone("new", 5)),
+    )
+    grown = await copy(source, target)
+    assert grown.bytes_copied < 100
+    assert await content_of(target) == await content_of(source)
+    # A circle: the archive becomes the current session, and that one the archive.
+    store.clock.now_ms = NOW
+    current = agent_current_zone(AGENT)
+    archived = await store.sessions.archive_session(AGENT)
+    await store.sessions.append_session_output(AGENT, ["new"])
+    first = agent_archive_zone(AGENT, archived.archived_at_ms or 0)
+    await copy(source, target)
+    await apply(store, MoveSession(current, agent_archive_zone(AGENT, NOW + 9)), MoveSession(first, current))
+    await apply(store, MoveSession(agent_archive_zone(AGENT, NOW + 9), first))
+    moved = await copy(source, target)
+    assert moved.bytes_copied == 0
+    assert await content_of(target) == await content_of(source)
+
+
+async def test_a_session_that_is_gone_goes(store: OpenStore, source: Place, target: Place) -> None:
+    """One that another took the files of is deleted in the copy as well, and its files are where they belong."""
+    await apply(store, session_from(agent_archive_zone("half", 1), {"output.state.json": b"{}"}))
+    await copy(source, target)
+    await apply(
+        store,
+        CompleteSession(agent_archive_zone("old", 5), agent_archive_zone("half", 1), ("output", "notes", "empty")),
+    )
+    report = await copy(source, target)
+    assert report.sessions_dropped == 1
+    assert await content_of(target) == await content_of(source)
+
+
+async def test_an_interrupted_copy_goes_on(source: Place, target: Place) -> None:
+    """After any number of steps: nobody opens what it leaves, and another run copies the rest and no more."""
+    everything = (await content_of(source)).values()
+    size_bytes = sum(len(data) for _, files in everything for data in files.values())
+    copied = 0
+    steps = 0
+    while True:
+        try:
+            copied += (await copy(source, target, steps=steps)).bytes_copied
+        except CopyStoppedError:
+            steps += 1
+            with pytest.raises(StoreRefusedError, match="not whole"):
+                await target.open()
+        else:
+            break
+    assert steps > 5
+    assert 0 < copied < size_bytes
+    assert await content_of(target) == await content_of(source)
+
+
+async def test_a_copy_that_was_served_is_a_store_of_its_own(source: Place, target: Place) -> None:
+    """Once a daemon has opened it nothing is copied to it any more, whatever it has taken since."""
+    await copy(source, target)
+    engine = await target.open()
+    await engine.apply([AppendOutput(agent_current_zone(AGENT), b"the first line after the move\n", NOW)])
+    await engine.close()
+    with pytest.raises(StoreRefusedError, match="has sessions of its own"):
+        await copy(source, target)
+    back = await target.open()
+    page = await back.read_output(agent_current_zone(AGENT), None, 1, 1_000)
+    await back.close()
+    assert page is not None
+    assert page.lines == ["the first line after the move"]
+
+
+async def test_a_copy_of_another_store_is_refused_as_it_is(source: Place, target: Place, tmp_path: Path) -> None:
+    """Nothing of it is deleted for not being in the source, and it can still be served."""
+    await copy(source, target)
+    before = await content_of(target)
+    stranger = FilePlace(tmp_path / "stranger.db")
+    engine = await stranger.open()
+    await engine.apply([WriteState(agent_current_zone(AGENT), b"{}", NOW)])
+    await engine.close()
+    with pytest.raises(StoreRefusedError, match="copy of another store"):
+        await copy(stranger, target)
+    assert await content_of(target) == before
+    await (await target.open()).close()
+
+
+async def test_an_earlier_state_is_not_copied_over_a_later_one(source: Place, target: Place) -> None:
+    """An old backup as the source, say: the copy stays as it is."""
+    await copy(source, target)
+    facts, _ = next(each for each in (await content_of(target)).values() if each[0].zone == agent_current_zone(AGENT))
+    later = replace(facts, files=tuple(replace(file, revision=file.revision + 1) for file in facts.files))
+    size_bytes = next(file.size_bytes for file in facts.files if file.name == "output")
+    engine = await target.open(is_target=True)
+    await engine.apply([CopySession(later, (FilePiece("output", size_bytes, list),))])
+    await engine.close()
+    before = await content_of(target)
+    with pytest.raises(StoreRefusedError, match="an earlier state"):
+        await copy(source, target)
+    assert await content_of(target) == before
+
+
+async def test_a_failing_target_ends_the_copy(source: Place, target: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the target refuses is raised, and the next run goes on."""
+    opened = type(target).open
+
+    async def open_failing(self: Place, *, is_target: bool = False) -> Engine:
+        engine = await opened(self, is_target=is_target)
+
+        async def refuse(_batch: object) -> list[Outcome]:
+            raise StorageUnavailableError("gone")
+
+        monkeypatch.setattr(engine, "apply", refuse)
+        return engine
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(target), "open", open_failing)
+        with pytest.raises(StorageUnavailableError):
+            await copy(source, target)
+    await copy(source, target)
+    assert await content_of(target) == await content_of(source)
