@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.postgres.server import Cluster, binary, database_url
-from tests.srv.daemon import Daemon
+from tests.srv.daemon import Daemon, rpc_body
 from tests.test_readme import BACKUPS, blocks
 
 
@@ -70,8 +72,14 @@ def sessions_of(daemon: Daemon) -> list[object]:
     ]
 
 
+def word(daemon: Daemon, **bound: Any) -> Any:
+    """Append what is bound to something of later; returns the word of the refusal."""
+    body = rpc_body("agent:session:append_output", definition_id="maks", line="more", **bound)
+    return json.loads(daemon.request("POST", "/rpc", body)[2])["error"]["data"]["code"]
+
+
 def test_a_server_goes_back_to_an_instant_and_a_dump_to_another_database(tmp_path: Path, cluster: Cluster) -> None:
-    """What was acknowledged before the instant is there, what came after is not, and the sessions can be gone on with."""
+    """What was acknowledged before the instant is there, what came after is not, and who knows of that is told so."""
     archive, go_back, dump = blocks(BACKUPS)[4:]
     shell = Shell(cluster)
     # The README's commands start the server as they stand, so what `Cluster` says in its command must be in its settings.
@@ -87,13 +95,16 @@ def test_a_server_goes_back_to_an_instant_and_a_dump_to_another_database(tmp_pat
         before = sessions_of(daemon)
         instant = shell.run("psql -AtXc 'SELECT clock_timestamp()'").strip()
         daemon.call("agent:session:append_output", definition_id="maks", line="after")
-        daemon.call("agent:session:append_output", definition_id="mira", line="after")
+        daemon.call("agent:session:archive", definition_id="maks")
+        later = daemon.call("agent:session:append_output", definition_id="maks", line="later")["session_id"]
         assert sessions_of(daemon) != before
     shown = "2026-11-28 14:00:00+00"
     assert shown in go_back
     shell.run(go_back.replace(shown, instant))
     with Daemon.start(tmp_path / "b", environment=here) as daemon:
         assert sessions_of(daemon) == before
+        assert word(daemon, session_id=later) == "STALE_SESSION"
+        assert word(daemon, expect_offset=13) == "OFFSET_MISMATCH"
         daemon.call("agent:session:append_output", definition_id="maks", line="again")
         again = sessions_of(daemon)
     shell.run(dump)
