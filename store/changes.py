@@ -65,7 +65,7 @@ class Changes:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
-        self._known: OrderedDict[Zone, Known] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
         self._kept = KeptSnapshots(handle)
         self._pending: dict[tuple[SessionKey, int], PartRow] = {}
         self._grown: dict[tuple[SessionKey, int], PartRow] = {}
@@ -79,7 +79,7 @@ class Changes:
             self._pending.clear()
             self._grown.clear()
             self._kept.clear()
-        elif known := self._known.pop(zone, None):
+        elif known := self._known.pop(zone.definition_id, None):
             self._kept.forget(known.key)
 
     def confirm(self, definition_ids: Iterable[str], stored: Iterable[Current]) -> list[Current]:
@@ -93,24 +93,23 @@ class Changes:
         current = {each.definition_id: each for each in stored}
         unknown = []
         for definition_id in definition_ids:
-            zone, found = agent_current_zone(definition_id), current.get(definition_id)
-            known = self._known.get(zone)
+            found, known = current.get(definition_id), self._known.get(definition_id)
             if found is None or (known is not None and known.session_id != found.session_id):
-                self.forget(zone)
+                self.forget(agent_current_zone(definition_id))
                 known = None
             if found is None:
                 continue
             if known is None:
-                known = self._remember(zone, Known(found.key, found.session_id))
+                known = self._remember(definition_id, Known(found.key, found.session_id))
             tail = known.tail
-            if tail is None or (tail.size_bytes, tail.revision) != (found.output_bytes, found.output_revision):
+            if tail is None or tail.size_bytes != found.output_bytes or tail.revision != found.output_revision:
                 known.tail = None
                 unknown.append(found)
         return unknown
 
     def learn_tail(self, session: Current, newest_first: Sequence[Sequence[int]], end: tuple[int, int, Any]) -> None:
         """Remember the end of a session's output: the rows of `tail_parts`, and that of `end_of_output`."""
-        known = self._known.get(agent_current_zone(session.definition_id))
+        known = self._known.get(session.definition_id)
         if known is not None and known.session_id == session.session_id:
             known.tail = _tail_of(newest_first, *end)
 
@@ -241,18 +240,18 @@ class Changes:
 
     def _current(self, zone: Zone, session_id: str | None = None) -> Known | None:
         """Find the current session, and check that it is the one the caller means."""
-        known = self._known.get(zone)
+        known = self._known.get(zone.definition_id)
         if known is None and (row := find_zone(self._handle, zone)):
-            known = self._remember(zone, Known(row.key, row.session_id))
+            known = self._remember(zone.definition_id, Known(row.key, row.session_id))
         if session_id is not None and (known is None or known.session_id != session_id):
             raise _stale()
         return known
 
     def _begin_session(self, zone: Zone, now_ms: int) -> Known:
-        return self._remember(zone, replace(self.insert_zone(zone, now_ms), tail=Tail()))
+        return self._remember(zone.definition_id, replace(self.insert_zone(zone, now_ms), tail=Tail()))
 
-    def _remember(self, zone: Zone, known: Known) -> Known:
-        self._known[zone] = known
+    def _remember(self, definition_id: str, known: Known) -> Known:
+        self._known[definition_id] = known
         if len(self._known) > _KNOWN_SESSIONS_MAX:
             self._known.popitem(last=False)
         return known

@@ -103,7 +103,7 @@ class Batches:
     def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`; raises asyncpg's errors, and the store's where nothing can be said in time."""
         agents = sorted({agent for change in batch for agent in _agents_of(change)})
-        batch_id = uuid.uuid4()
+        batch_id = _new_id()
         until = perf_counter() + _TRY_SECONDS_MAX
         for tries in range(1, _TRIES_MAX + 1):
             try:
@@ -112,7 +112,7 @@ class Batches:
                 if (outcomes := self._asked_again(batch_id)) is not None:
                     return outcomes
                 failure: BaseException = error
-                batch_id = uuid.uuid4()
+                batch_id = _new_id()
             except _Failures as error:
                 is_last = tries == _TRIES_MAX or perf_counter() > until
                 if is_last or not (is_retried(error) or is_lost(error)):
@@ -142,8 +142,8 @@ class Batches:
     async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
         """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known."""
         await self._open_transaction(handle)
-        locked = await handle.ask("lock_agents", definition_ids=agents)
-        await self._weigh(handle, Commits(*locked[0]))
+        ((_, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        await self._weigh(handle, Commits(*commits))
         await self._look(handle, agents)
 
     async def _open_transaction(self, handle: PostgresHandle) -> None:
@@ -261,6 +261,15 @@ class Batches:
             if len(self._heard_of) > _AGENTS_HEARD_OF_MAX:
                 self._heard_of.clear()
             self._heard_of.update(unheard)
+
+
+def _new_id() -> uuid.UUID:
+    """Make an id that begins with the time (version 7): it goes to the end of the index, where the ids before it are.
+
+    One that may go anywhere would have the server log a whole page with most batches.
+    """
+    random_bits = uuid.uuid4().int & ((1 << 76) - 1)
+    return uuid.UUID(int=time.time_ns() // 1_000_000 << 80 | 7 << 76 | random_bits)
 
 
 def _agents_of(change: Change) -> tuple[str, ...]:

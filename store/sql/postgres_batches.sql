@@ -1,11 +1,14 @@
 -- Statements about batches: their locks, what is looked at before they begin, and how one is known to have taken effect.
 
 -- name: lock_agents
--- Agents are locked in one order, so that two daemons never wait for each other. What a commit means now is told by the way:
--- asked for once, whatever the number of agents.
-SELECT (SELECT current_setting('fsync', true)), (SELECT current_setting('synchronous_commit', true)),
-    (SELECT current_setting('synchronous_standby_names', true))
-FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE;
+-- Agents are locked in one order, so that two daemons never wait for each other. How many there are, and by the way what a commit
+-- means now.
+WITH locked AS MATERIALIZED (
+    SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE
+)
+SELECT count(*), current_setting('fsync', true), current_setting('synchronous_commit', true),
+    current_setting('synchronous_standby_names', true)
+FROM locked;
 
 -- name: add_agents
 -- Agents that were not heard of before. In a transaction of its own, which ends at once.
