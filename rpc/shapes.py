@@ -152,9 +152,10 @@ STATUS: Final = {
         store=_open_object(
             engine=_text("Its kind, such as sqlite."),
             schema_version=_whole("Version of the stored form."),
-            sessions=_or_null(_whole("All of them; null where the store cannot be read, as the next two.")),
+            sessions=_or_null(_whole("All of them; null where the store cannot be read, as the next three.")),
             archives=_or_null(_whole("Those of them that are archived.")),
             previews_waiting=_or_null(_whole("Archives whose preview is not worked out yet.")),
+            compressions_waiting=_or_null(_whole("Archives that are still to be compressed.")),
         ),
         migrations={
             "type": "object",
@@ -182,17 +183,19 @@ STATUS_EXAMPLE: Final = {
     "store": {
         "engine": "sqlite",
         "sqlite_version": "3.40.1",
-        "schema_version": 1,
+        "schema_version": 2,
         "database_bytes": 1_073_741_824,
         "wal_bytes": 4_194_304,
         "checkpoint_age_ms": 42_000,
         "checkpoint_pages_left": 0,
         "oldest_reader_ms": 0,
         "parts_merged": 61_440,
+        "compression_saved_bytes": 402_653_184,
         "sync_failed": False,
         "sessions": 220,
         "archives": 200,
         "previews_waiting": 0,
+        "compressions_waiting": 0,
     },
     "migrations": {
         "migrate_block_zones_v1": {

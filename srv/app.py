@@ -39,6 +39,7 @@ from srv.supervisor import Supervisor
 from srv.version import VERSION
 from srv.watches import Watches
 from store import moving
+from store.compression_worker import CompressionWorker
 from store.copying import CopyStoppedError
 from store.durability import Level
 from store.engine import Engine
@@ -259,19 +260,22 @@ class Daemon:
         """Serve until asked to stop; then answer what has arrived, and let the writer finish."""
         writer = Writer(engine, self._limits)
         previews = PreviewWorker(engine, writer.submit)
-        sessions = Sessions(engine, writer, previews, self._limits, now_ms)
+        compressions = CompressionWorker(engine, writer.submit, lambda: writer.batch_changes.total)
+        sessions = Sessions(engine, writer, previews, self._limits, now_ms, compressions.notify)
         health = Health(engine, writer, reports, now_ms)
         watches = Watches(self._settings, writer.met_full_disk)
         service = self._service(sessions, writer, health)
         health.tell_of(free_space=watches.free_space.status, event_loop=watches.loop_lag.status)
         writer.start()
         previews.start()
+        compressions.start()
         try:
             async with watches:
                 await self._listen(service)
                 leave_alone_what_stays()
                 await self._stop.wait()
         finally:
+            await compressions.stop()
             await self._entrances.close()
             service.begin_to_stop()
             _log.info("listening_no_more")

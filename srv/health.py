@@ -136,12 +136,18 @@ def store_checks(path: Path, show: Show) -> StoreChecks:
         "structure": "SQLite finds nothing wrong",
         "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
         "orphans": "no content without a session",
-        "files": f"{found.files} files in {found.parts} parts, {size_in_words(found.content_bytes)}{_rate(found)}",
+        "files": f"{found.files} files in {found.parts} parts, {_sizes(found)}{_rate(found)}",
     }
     checks = [_store_check(name, detail, found) for name, detail in seen.items()]
     not_facts = {"path", "exists", "is_open", "findings", "findings_left_off"}
     facts = {"path": str(path), **{name: value for name, value in asdict(found).items() if name not in not_facts}}
     return StoreChecks(checks, facts, found.findings_left_off, found.is_open)
+
+
+def _sizes(found: StoreCheck) -> str:
+    """Say how large all files are, and how much room that takes where it is less."""
+    room = f" in {size_in_words(found.stored_bytes)}" if found.stored_bytes < found.content_bytes else ""
+    return size_in_words(found.content_bytes) + room
 
 
 def _rate(found: StoreCheck) -> str:

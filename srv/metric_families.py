@@ -251,6 +251,13 @@ FAMILIES: Final = (
     Family(
         "previews_waiting", "gauge", "Archives whose preview is not worked out yet.", _at("store", "previews_waiting")
     ),
+    Family("compressions_waiting", "gauge", "Archives still to be compressed.", _at("store", "compressions_waiting")),
+    Family(
+        "compression_saved_bytes",
+        "counter",
+        "Bytes that archives take less since they were compressed, by this daemon.",
+        _at("store", "compression_saved_bytes"),
+    ),
     Family(
         "migration_items",
         "gauge",

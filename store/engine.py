@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from store.pieces import CompressParts
 from store.records import (
     AgentStat,
     Appended,
@@ -234,7 +235,7 @@ class DropSession:
 WholeChange = ImportSession | MoveSession | CompleteSession | CopySession | DropSession
 """What may fail half way and is then undone alone, since it is no change of a serving daemon."""
 
-Change = WriteState | AppendOutput | ArchiveSession | KeepPreview | WholeChange
+Change = WriteState | AppendOutput | ArchiveSession | KeepPreview | CompressParts | WholeChange
 Result = Written | Appended | Archived | ZoneStat | Zone | str | None
 Outcome = Result | Exception
 """What became of one change: its result, or why it was refused while the others of its batch were applied."""
@@ -328,6 +329,21 @@ class Engine(ABC):
         """Name archives whose preview is not worked out yet, newest first, of any agent."""
 
     @abstractmethod
+    async def archives_to_compress(self, limit: int) -> list[Zone]:
+        """Name archives whose parts are stored as they were written, and not gone through yet, newest first, of any agent.
+
+        None where the engine compresses what it writes.
+        """
+
+    @abstractmethod
+    async def compressed_parts(self, zone: Zone, before: CompressParts | None) -> CompressParts | None:
+        """Compress a piece of an archive, the first one or the one behind `before`; None where there is no such archive.
+
+        Left out is what is compressed already, what would hardly be smaller, and what is damaged. Nothing is stored: for that
+        the piece is to be submitted. Where the zone holds another session by now than `before` says, it is the first piece.
+        """
+
+    @abstractmethod
     async def zone_stat(self, zone: Zone) -> ZoneStat | None:
         """Describe a zone and its files; None where there is no such zone."""
 
@@ -361,7 +377,8 @@ class Engine(ABC):
 
         Versions, and whatever the engine has of: `database_bytes`, `wal_bytes`; `checkpoint_age_ms`, since the log was last
         moved as a whole, and `checkpoint_pages_left` by the last try; `oldest_reader_ms`, the age of the oldest read that is
-        under way; `parts_merged` so far; `sync_failed`, whether the disk has refused what cannot be asked of it again;
+        under way; `parts_merged` so far; `compression_saved_bytes` so far, of archives; `sync_failed`, whether the disk has
+        refused what cannot be asked of it again;
         `durability`, what an acknowledgement means, see `store.durability.Durability.status`.
         """
 

@@ -47,6 +47,15 @@ COPY_SESSIONS_MAX: Final = 100
 COPY_BYTES_MAX: Final = 16 * MIB
 """Of a copy to another store in one commit: the disk's share is small by then, and an interruption loses less than a second."""
 
+COMPRESSION_PIECE_BYTES: Final = 256 * KIB
+"""Of an archive that are read and compressed at once in the background: a millisecond of work for a thread."""
+
+COMPRESSION_PIECE_PARTS: Final = 1_000
+"""Parts looked at with a piece; all but a few may be compressed already."""
+
+COMPRESSION_COMMIT_BYTES: Final = 64 * KIB
+"""Pieces of small archives are stored together up to this size, compressed: others in the same commit do not feel it."""
+
 KEPT_SNAPSHOT_BYTES_MAX: Final = 64 * MIB
 """Snapshots written last that the writing side keeps, all together: those of the panes that are open."""
 

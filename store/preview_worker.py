@@ -21,6 +21,7 @@ from typing import Final, TypeVar, cast
 import msgspec
 import structlog
 
+from store.background import Background
 from store.engine import Change, Engine, KeepPreview
 from store.errors import ShuttingDownError, StorageDamagedError, StoreError, ZoneNotFoundError
 from store.limits import KIB, MIB
@@ -44,10 +45,6 @@ CHILDREN_MAX: Final = 1
 
 SWEEP_ARCHIVES: Final = 16
 """Archives asked for at once; the newest are asked for again after these."""
-
-RETRY_FIRST_S: Final = 1.0
-RETRY_LAST_S: Final = 300.0
-"""What could not be kept is tried again after the first, then after twice as long each time, up to the last."""
 
 
 class _ChildFailedError(Exception):
@@ -80,22 +77,20 @@ class PreviewWorker:
         """
         self._engine = engine
         self._submit = submit
-        self._sleep = sleep
-        self._news = asyncio.Event()
         self._under_way: dict[Zone, _Work] = {}
         self._scans = asyncio.Semaphore(SCANS_MAX)
         self._children = asyncio.Semaphore(CHILDREN_MAX)
         self._threads = ThreadPoolExecutor(SCANS_MAX, thread_name_prefix="preview")
-        self._background: asyncio.Task[None] | None = None
+        self._background = Background("previews", self._sweep, sleep)
         self._stopped = False
 
     def start(self) -> None:
         """Begin with the archives that have no preview."""
-        self._background = asyncio.create_task(self._run(), name="previews")
+        self._background.start()
 
     def notify(self) -> None:
         """Hear that there may be new archives."""
-        self._news.set()
+        self._background.notify()
 
     async def work_out(self, zone: Zone) -> Preview:
         """Work out an archive's preview now, and have it kept.
@@ -121,34 +116,14 @@ class PreviewWorker:
     async def stop(self) -> None:
         """Give up what is under way and wait until its threads and processes are gone. Doing it twice is harmless."""
         self._stopped = True
-        tasks: list[asyncio.Task[None] | asyncio.Task[Preview]] = [] if self._background is None else [self._background]
+        await self._background.stop()
+        tasks: list[asyncio.Task[None] | asyncio.Task[Preview]] = []
         for work in self._under_way.values():
             tasks += (work.found, work.kept)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
-
-    async def _run(self) -> None:
-        """Sweep whenever there is news; where something is left over, after a growing delay as well."""
-        delay_s = RETRY_FIRST_S
-        while True:
-            self._news.clear()
-            if await self._sweep():
-                delay_s = RETRY_FIRST_S
-                await self._news.wait()
-            else:
-                await self._news_or_delay(delay_s)
-                delay_s = min(2 * delay_s, RETRY_LAST_S)
-
-    async def _news_or_delay(self, delay_s: float) -> None:
-        waits = [asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(self._sleep(delay_s))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _sweep(self) -> bool:
         """Work through the archives without a preview, each once. Returns False where some must be tried again."""
@@ -171,8 +146,7 @@ class PreviewWorker:
                     if isinstance(error, StoreError) and error.retry:
                         return False  # a full or unreachable disk is so for every archive
                     failed += 1
-                if self._news.is_set():
-                    self._news.clear()
+                if self._background.take_news():
                     break  # the newest first
 
     def _work(self, zone: Zone) -> _Work:

@@ -172,7 +172,7 @@ def origins(handle: Handle) -> set[str]:
 
 def count_sessions(handle: Handle) -> SessionCounts:
     """See `Engine.status`."""
-    return SessionCounts(*handle.rows("count_sessions")[0])
+    return SessionCounts(*handle.rows("count_sessions")[0], *handle.rows("count_to_compress")[0])
 
 
 def sessions_after(handle: Handle, after: str, rows_max: int) -> list[tuple[SessionKey, SessionFacts]]:

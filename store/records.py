@@ -170,11 +170,13 @@ class SessionCounts:
         sessions: all of them.
         archives: those that are archived.
         previews_waiting: archives whose preview is not worked out yet.
+        compressions_waiting: archives that are still to be compressed.
     """
 
     sessions: int
     archives: int
     previews_waiting: int
+    compressions_waiting: int
 
 
 @dataclass(frozen=True, slots=True)

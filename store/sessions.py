@@ -50,14 +50,21 @@ class Sessions:
     """
 
     def __init__(
-        self, engine: Engine, writer: Writer, previews: Previews, maxima: Limits, now_ms: Callable[[], int]
+        self,
+        engine: Engine,
+        writer: Writer,
+        previews: Previews,
+        maxima: Limits,
+        now_ms: Callable[[], int],
+        archived: Callable[[], None] = lambda: None,
     ) -> None:
-        """Keep the collaborators; `now_ms` is the clock, in unix milliseconds."""
+        """Keep the collaborators; `now_ms` is the clock, in unix milliseconds, and `archived` is told after each archive."""
         self._engine = engine
         self._writer = writer
         self._previews = previews
         self._limits = maxima
         self._now_ms = now_ms
+        self._archived = archived
 
     async def read_session_state(
         self, definition_id: str, if_revision: int | None = None, *, content_bytes_max: int | None = None
@@ -141,6 +148,7 @@ class Sessions:
         zone = validate_and_current(definition_id)
         archived = _given(await self._writer.submit(ArchiveSession(zone, self._now_ms(), session_id)), Archived)
         self._previews.notify()
+        self._archived()
         if archived.archive_zoneid is not None:
             _log.info(
                 "session_archived",

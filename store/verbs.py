@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from store.changes import Changes
@@ -29,8 +29,17 @@ from store.imports import Imports, SourceFailedError
 class Verbs:
     """Applies any change, inside the open transaction of a batch."""
 
-    def __init__(self, handle: Handle, changes: Changes, refused_by_database: tuple[type[Exception], ...]) -> None:
-        """Keep the writing handle, what remembers its sessions, and the database's errors that refuse a value."""
+    def __init__(
+        self,
+        handle: Handle,
+        changes: Changes,
+        refused_by_database: tuple[type[Exception], ...],
+        further: Mapping[type[Any], Callable[[Any], Any]] | None = None,
+    ) -> None:
+        """Keep the writing handle, what remembers its sessions, and the database's errors that refuse a value.
+
+        `further` are verbs that one engine alone has.
+        """
         self._changes = changes
         self._refused: tuple[type[Exception], ...] = (ValueError, OverflowError, *refused_by_database)
         imports = Imports(handle, changes)
@@ -45,6 +54,7 @@ class Verbs:
             CompleteSession: imports.complete_session,
             CopySession: copies.copy_session,
             DropSession: copies.drop_session,
+            **(further or {}),
         }
 
     def outcome(self, change: Change) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from store.compression_worker import CompressionWorker
 from store.engine import Engine
 from store.limits import Limits
 from store.postgres import open_postgres
@@ -64,11 +66,12 @@ ENGINE_KINDS = (
 
 
 class OpenStore:
-    """Engine, writer, previews and sessions, put together as the daemon does it."""
+    """Engine, writer, previews and sessions, put together as the daemon does it; `compressions.sweep` compresses archives."""
 
     engine: Engine
     writer: Writer
     previews: PreviewWorker
+    compressions: CompressionWorker
     sessions: Sessions
 
     def __init__(self, kind: EngineKind, directory: Path, clock: Clock, limits: Limits) -> None:
@@ -82,6 +85,7 @@ class OpenStore:
         self.engine = await self._kind.open(self.directory)
         self.writer = Writer(self.engine, self._limits)
         self.previews = PreviewWorker(self.engine, self.writer.submit)
+        self.compressions = CompressionWorker(self.engine, self.writer.submit, sleep=lambda _: asyncio.sleep(0))
         self.sessions = Sessions(self.engine, self.writer, self.previews, self._limits, self.clock)
         self.writer.start()
         self.previews.start()

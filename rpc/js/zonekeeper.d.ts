@@ -446,12 +446,14 @@ export interface Status {
     engine: string;
     /** Version of the stored form. */
     schema_version: number;
-    /** All of them; null where the store cannot be read, as the next two. */
+    /** All of them; null where the store cannot be read, as the next three. */
     sessions: number | null;
     /** Those of them that are archived. */
     archives: number | null;
     /** Archives whose preview is not worked out yet. */
     previews_waiting: number | null;
+    /** Archives that are still to be compressed. */
+    compressions_waiting: number | null;
     [member: string]: unknown;
   };
   /** By name, each migration of this start: its outcome and its statistics. */

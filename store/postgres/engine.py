@@ -16,6 +16,7 @@ from store.durability import Durability
 from store.engine import Change, Outcome
 from store.errors import StoreRefusedError
 from store.handle import Handle
+from store.pieces import CompressParts
 from store.place import older
 from store.postgres.batches import Batches
 from store.postgres.connections import Address, Connections
@@ -32,6 +33,7 @@ from store.records import Standing
 from store.terms import Terms
 from store.thread import WriterThread
 from store.verbs import place_of
+from store.zones import Zone
 
 _CLEAN_AFTER_BATCHES: Final = 1_000
 """Ids of batches are deleted when so many were added, and as many at a time."""
@@ -108,6 +110,16 @@ class PostgresEngine(ReadingEngine):
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`."""
         return await self._writer.call(partial(self._apply, batch))
+
+    async def archives_to_compress(self, limit: int) -> list[Zone]:
+        """See `Engine.archives_to_compress`. Parts are compressed here as they are written."""
+        del limit
+        return []
+
+    async def compressed_parts(self, zone: Zone, before: CompressParts | None) -> CompressParts | None:
+        """See `Engine.compressed_parts`. There is none that `archives_to_compress` names."""
+        del zone, before
+        return None
 
     @property
     def maintenance_due(self) -> bool:

@@ -144,6 +144,10 @@ UPDATE zonekeeper.zones
 SET created_at_ms = :created_at_ms, covers_line = :covers_line, preview = :preview, node_count = :node_count, origin = :origin
 WHERE definition_id = :zone.definition_id AND session_id = :key.session_id;
 
+-- name: count_to_compress
+-- For the status: none, since parts are compressed as they are written.
+SELECT 0;
+
 -- name: count_sessions
 -- For the status.
 SELECT count(*), count(*) FILTER (WHERE archived_at_ms >= 0), count(*) FILTER (WHERE archived_at_ms >= 0 AND preview IS NULL)

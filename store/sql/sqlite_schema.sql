@@ -45,3 +45,12 @@ CREATE TABLE IF NOT EXISTS file_parts (
 -- Where a page of output begins.
 CREATE INDEX IF NOT EXISTS file_parts_by_line ON file_parts (zone_id, name, first_line, start_byte)
     WHERE name = 'output';
+
+-- name: step_two_zones_is_compressed
+-- Parts may be compressed (`file_parts.codec` 1), and this tells of an archive whether they have been gone through.
+ALTER TABLE zones ADD COLUMN is_compressed INTEGER NOT NULL DEFAULT 0;
+
+-- name: step_two_zones_to_compress
+-- What the background still has to compress; empty most of the time.
+CREATE INDEX IF NOT EXISTS zones_to_compress ON zones (archived_at_ms)
+    WHERE is_compressed = 0 AND archived_at_ms IS NOT NULL;

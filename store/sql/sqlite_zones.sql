@@ -18,12 +18,13 @@ VALUES (:zone, :definition_id, :archived_at_ms, :session_id, :created_at_ms, :co
 UPDATE zones SET covers_line = :covers_line WHERE id = :key AND covers_line IS NOT :covers_line;
 
 -- name: rename_zone
--- Archive and move. What was worked out for the list stays where an archive stays one.
+-- Archive and move. What was worked out for an archive stays where it stays one.
 UPDATE zones
 SET zone = :zone,
     definition_id = :definition_id,
     preview = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN NULL ELSE preview END,
     node_count = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN 0 ELSE node_count END,
+    is_compressed = CASE WHEN archived_at_ms IS NULL OR :archived_at_ms IS NULL THEN 0 ELSE is_compressed END,
     archived_at_ms = :archived_at_ms
 WHERE id = :key;
 
@@ -90,8 +91,9 @@ SELECT origin FROM zones WHERE origin IS NOT NULL;
 SELECT origin, covers_line FROM zones WHERE id = :key;
 
 -- name: complete_zone
--- A session takes over what another one was known by. Its preview is worked out anew.
-UPDATE zones SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0
+-- A session takes over what another one was known by. Its preview is worked out anew, and its files are gone through again.
+UPDATE zones
+SET origin = :origin, covers_line = coalesce(covers_line, :covers_line), preview = NULL, node_count = 0, is_compressed = 0
 WHERE id = :key;
 
 -- name: any_session
@@ -117,6 +119,10 @@ UPDATE zones SET origin = NULL WHERE origin = :origin AND session_id <> :session
 UPDATE zones
 SET created_at_ms = :created_at_ms, covers_line = :covers_line, preview = :preview, node_count = :node_count, origin = :origin
 WHERE id = :key;
+
+-- name: count_to_compress
+-- For the status: archives whose parts have not been gone through.
+SELECT count(*) FROM zones WHERE is_compressed = 0 AND archived_at_ms IS NOT NULL;
 
 -- name: count_sessions
 -- For the status.

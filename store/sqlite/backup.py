@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from store.errors import StoreRefusedError
-from store.reads import count_sessions
 from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
 from store.sqlite.looking import look_at, transaction
@@ -61,7 +60,7 @@ def _copied(source: sqlite3.Connection, path: Path, copy: Path, progress: Callab
     with transaction(source):
         if check_version(source, path) == 0:
             raise StoreRefusedError(f"{path} is not a store yet, so there is nothing to copy")
-        counts = count_sessions(SqliteHandle(source))
+        ((sessions, archives, _),) = SqliteHandle(source).rows("count_sessions")  # of an older form as well
         _copy_pages(source, copy, progress)
     # What is copied says that it uses a write-ahead log. A file that is to be one file must not.
     with closing(sqlite3.connect(copy, isolation_level=None)) as target:
@@ -69,7 +68,7 @@ def _copied(source: sqlite3.Connection, path: Path, copy: Path, progress: Callab
         (mode,) = target.execute("PRAGMA journal_mode = DELETE").fetchone()
     if mode != "delete":
         raise StoreRefusedError(f"{copy} still wants a write-ahead log beside it (journal_mode {mode})")
-    return Copied(copy.stat().st_size, counts.sessions, counts.archives)
+    return Copied(copy.stat().st_size, sessions, archives)
 
 
 def _copy_pages(source: sqlite3.Connection, copy: Path, progress: Callable[[int, int], None]) -> None:

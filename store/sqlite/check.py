@@ -69,6 +69,7 @@ class StoreCheck:
         files: number of files.
         parts: number of parts.
         content_bytes: bytes in those parts.
+        stored_bytes: bytes that those are stored in; fewer where they are compressed.
         seconds: how long the check took.
         findings: what is wrong, or to be known.
         findings_left_off: how many more there are.
@@ -85,6 +86,7 @@ class StoreCheck:
     files: int = 0
     parts: int = 0
     content_bytes: int = 0
+    stored_bytes: int = 0
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
     findings_left_off: int = 0
@@ -293,6 +295,7 @@ class _Checker:
         self._found.files += parts > 0  # what has gone meanwhile is none
         self._found.parts += parts
         self._found.content_bytes += sum(each.size_bytes for each in slices)
+        self._found.stored_bytes += sum(each.stored_bytes for each in slices)
 
     def _tell(self, size_bytes: int) -> None:
         self._read_bytes += size_bytes

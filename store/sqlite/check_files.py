@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from store.checks import FileName, Finding, Position, check_end, check_part
+from store.codec import RAW_CODEC
 from store.sql import load
 
 _RESTARTS_MAX: Final = 3
@@ -25,12 +26,14 @@ class Slice:
         end: how far it went.
         findings: what is wrong in it.
         size_bytes: bytes of its parts.
+        stored_bytes: bytes that those are stored in; fewer where they are compressed.
         is_last: there is nothing behind it.
     """
 
     end: Position
     findings: list[Finding] = field(default_factory=list)
     size_bytes: int = 0
+    stored_bytes: int = 0
     is_last: bool = False
 
 
@@ -92,11 +95,12 @@ class FileCheck:
             for row in rows:
                 piece.end, findings = check_part(file, piece.end, row)
                 piece.findings += findings
-                size_bytes = len(row[-1]) if isinstance(row[-1], bytes | str) else 0
-                piece.size_bytes += size_bytes
-                self._read_bytes += size_bytes
-                self._tell(size_bytes)
-                if bytes_max is not None and piece.size_bytes >= bytes_max:
+                stored_bytes = len(row[-1]) if isinstance(row[-1], bytes | str) else 0
+                piece.stored_bytes += stored_bytes
+                piece.size_bytes += _size_of(row, stored_bytes)
+                self._read_bytes += stored_bytes
+                self._tell(stored_bytes)
+                if bytes_max is not None and piece.stored_bytes >= bytes_max:
                     return piece
         piece.is_last = True
         piece.findings += check_end(file, piece.end)
@@ -114,3 +118,9 @@ class FileCheck:
         self._connection.execute("BEGIN")
         self._read_bytes = 0
         self._has_begun_anew = True
+
+
+def _size_of(row: tuple[object, ...], stored_bytes: int) -> int:
+    """Return how many bytes a part holds: those that are stored, or, where they are compressed, as many as it says."""
+    size_bytes, codec = row[2], row[7]
+    return size_bytes if codec != RAW_CODEC and isinstance(size_bytes, int) else stored_bytes

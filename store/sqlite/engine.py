@@ -19,9 +19,12 @@ from store.durability import Durability, Level
 from store.engine import Change, Outcome
 from store.errors import StoreRefusedError
 from store.handle import Handle
+from store.pieces import CompressParts
 from store.readers import Readers
 from store.reading import ReadingEngine
 from store.records import Standing
+from store.sqlite import compression
+from store.sqlite.compression import Compressions
 from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading, open_writing
@@ -29,6 +32,7 @@ from store.sqlite.log import WriteAheadLog
 from store.sqlite.schema import SCHEMA_VERSION, check_file, set_standing, upgrade
 from store.thread import WriterThread
 from store.verbs import Verbs, place_of
+from store.zones import Zone
 
 _DURABILITY: Final = Durability(Level.DISK, "an acknowledged change is on the disk of this machine", {})
 
@@ -70,6 +74,7 @@ class SqliteEngine(ReadingEngine):
         super().__init__(Readers("sqlite-reader", lambda: SqliteHandle(open_reading(path)), translated))
         self._writing_handle: sqlite3.Connection | None = None
         self._changes: Changes
+        self._compressions: Compressions
         self._verbs: Verbs
         self._log: WriteAheadLog
         self._closed = False
@@ -81,6 +86,14 @@ class SqliteEngine(ReadingEngine):
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`."""
         return await self._writer.call(partial(self._apply, batch))
+
+    async def archives_to_compress(self, limit: int) -> list[Zone]:
+        """See `Engine.archives_to_compress`."""
+        return await self._readers.ask("the list of archives", compression.archives_to_compress, limit)
+
+    async def compressed_parts(self, zone: Zone, before: CompressParts | None) -> CompressParts | None:
+        """See `Engine.compressed_parts`."""
+        return await self._readers.ask(f"zone {zone}", compression.compressed_parts, zone, before)
 
     @property
     def maintenance_due(self) -> bool:
@@ -102,6 +115,7 @@ class SqliteEngine(ReadingEngine):
             "checkpoint_pages_left": self._log.pages_left,
             "oldest_reader_ms": round(1_000 * self._readers.oldest_seconds),
             "parts_merged": self._changes.parts_merged,
+            "compression_saved_bytes": self._compressions.saved_bytes,
             "sync_failed": self._log.must_stay,
             "durability": _DURABILITY.status(),
         }
@@ -134,7 +148,10 @@ class SqliteEngine(ReadingEngine):
                 raise StoreRefusedError(f"{self._path} is damaged ({error}); restore it from a backup") from error
         handle = SqliteHandle(self._writing_handle)
         self._changes = Changes(handle)
-        self._verbs = Verbs(handle, self._changes, refused_by_database=(sqlite3.IntegrityError, sqlite3.DataError))
+        self._compressions = Compressions(handle, self._changes)
+        refused_by_database = (sqlite3.IntegrityError, sqlite3.DataError)
+        further = {CompressParts: self._compressions.compress_parts}
+        self._verbs = Verbs(handle, self._changes, refused_by_database, further)
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         connection = self._handle()

@@ -6,13 +6,15 @@ import json
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 from store.handle import Handle, PartRow, SessionKey
+from store.pieces import CompressedPart
 from store.sql import load
 from store.zones import Zone
 
-_STATEMENTS: Final = load("sqlite_zones.sql") | load("sqlite_parts.sql")
+_STATEMENTS: Final = load("sqlite_zones.sql") | load("sqlite_parts.sql") | load("sqlite_compression.sql")
 _PUT_PART: Final = _STATEMENTS["put_part"]
 _GROW_PART: Final = _STATEMENTS["grow_part"]
 
@@ -49,6 +51,11 @@ class SqliteHandle(Handle):
             self.connection.executemany(_PUT_PART, grown)  # somebody else has taken some away
         if rows:
             self.connection.executemany(_PUT_PART, rows)
+
+    def replace_part(self, key: SessionKey, part: CompressedPart) -> bool:
+        """Store a part compressed, unless it was written anew since; tells whether it was stored."""
+        values = {"key": key, **asdict(part)}
+        return self.connection.execute(_STATEMENTS["compress_part"], values).rowcount == 1
 
     def insert_zone(
         self, zone: Zone, session_id: str, created_at_ms: int, covers_line: int | None, origin: str | None

@@ -36,6 +36,7 @@ _STEPS: Final = (
         "step_one_file_parts",
         "step_one_file_parts_by_line",
     ),
+    ("step_two_zones_is_compressed", "step_two_zones_to_compress"),
 )
 SCHEMA_VERSION: Final = len(_STEPS)
 

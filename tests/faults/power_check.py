@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zstandard
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -79,9 +81,11 @@ def _agents(connection: sqlite3.Connection) -> dict[str, State]:
 def _content(name: str, rows: list[tuple[Any, ...]]) -> tuple[bytes, int]:
     """Put a file together and check every part of it; returns its bytes and its revision."""
     content, lines, last_revision = b"", 0, 0
-    for start_byte, first_line, size_bytes, line_count, crc32, codec, revision, data in rows:
+    for start_byte, first_line, size_bytes, line_count, crc32, codec, revision, stored in rows:
         assert (start_byte, first_line) == (len(content), lines), "the parts are contiguous"
-        assert (size_bytes, crc32, codec) == (len(data), zlib.crc32(data), 0), "the part is what its row says"
+        data = zstandard.decompress(stored) if codec == 1 else stored
+        assert codec in {0, 1}, "a part is stored in one of two ways"
+        assert (size_bytes, crc32) == (len(data), zlib.crc32(data)), "the part is what its row says"
         counted = sum(bool(line.strip()) for line in data.split(b"\n")) if name == "output" else 0
         assert line_count == counted, "the lines are as many as the row says"
         content += data

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from tests.faults.causes import flipped
 from tests.faults.soak import Plan
 from tests.faults.stored import store_of
 from tests.srv.daemon import Daemon, rpc_body
-from tests.store.foreign import bytes_of, wal_of
+from tests.store.foreign import bytes_of, rows, wal_of
 
 FLIPS: Final = 12
 LINES: Final = 1_500
@@ -93,6 +94,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answers]:
             if session == 0:
                 daemon.call("agent:session:archive", definition_id=agent)
         daemon.call("agent:session:list_archives", definition_id="hurt")
+        while daemon.call("srv:status")["store"]["compressions_waiting"]:
+            pass
         return data_dir, ask_all(daemon, {})
 
 
@@ -114,36 +117,36 @@ def path(data_dir: Path) -> Path:
     return store_of(data_dir)
 
 
-def place_in(file: bytes, text: str, choose: random.Random) -> int:
-    """Choose a place in the raw file that belongs to a stored text, and not to what SQLite has left of it elsewhere."""
+def place_in(path: Path, zone: str, name: str, choose: random.Random) -> int:
+    """Choose a place in the raw file that belongs to a stored part, and not to what SQLite has left of it elsewhere."""
+    file = bytes_of(path)
+    parts = rows(path, PARTS, f"agent:hurt:{zone}%", name)
     while True:
-        start = choose.randrange(len(text) - 32)
-        piece = text[start : start + 32].encode()
+        ((data,),) = choose.choices(parts)
+        start = choose.randrange(len(data) - 32)
+        piece = data[start : start + 32]
         if file.count(piece) == 1:
             return file.index(piece) + choose.randrange(32)
 
 
-TARGETS: Final = (
-    ("archive:", "output.state.json", hexadecimal("hurt 0 snapshot", SNAPSHOT_BYTES)),
-    ("archive:", "output", hexadecimal("hurt 0", LINES * 200)),
-    ("current", "output.state.json", hexadecimal("hurt 1 snapshot", SNAPSHOT_BYTES)),
-    ("current", "output", hexadecimal("hurt 1", LINES * 200)),
-)
-"""The texts of one agent: in which of its zones, in which file, and the text."""
+PARTS: Final = """SELECT data FROM file_parts JOIN zones ON zones.id = zone_id
+                  WHERE zone LIKE ? AND name = ? AND length(data) > 1000"""
+
+TARGETS: Final = tuple(product(("archive:", "current"), ("output.state.json", "output")))
+"""The files of one agent: in which of its zones, and its name. Those of the archive are compressed."""
 
 
 def test_a_bit_flipped_at_rest_is_never_served(data_dir: Path, path: Path, sound: Answers) -> None:
     """Any bit of each stored text: after the start whoever asks for it is told zone and file, and all else is right."""
     plan = Plan.from_environment(os.environ, 0)
     choose = random.Random(plan.seed)
-    raw = bytes_of(path)
     with ExitStack() as flips:
-        for _, _, text in TARGETS:
-            flips.enter_context(flipped(path, place_in(raw, text, choose), choose.randrange(8)))
+        for at in [place_in(path, *target, choose) for target in TARGETS]:
+            flips.enter_context(flipped(path, at, choose.randrange(8)))
         with Daemon.start(data_dir) as daemon:
             messages = check(ask_all(daemon, sound), sound)
             assert "Traceback" not in daemon.log()
-    named = {(f"agent:hurt:{zone}", f"file {name}:") for zone, name, _ in TARGETS}
+    named = {(f"agent:hurt:{zone}", f"file {name}:") for zone, name in TARGETS}
     said = {each for each in named for message in messages if each[0] in message and each[1] in message}
     assert said == named, plan
     assert all(any(zone in message and name in message for zone, name in named) for message in messages), plan
@@ -153,11 +156,10 @@ def test_a_bit_flipped_beneath_the_running_daemon_is_never_served(data_dir: Path
     """Whoever asks for it is told, or gets what is right as the daemon still has it; when it is mended all is served again."""
     plan = Plan.from_environment(os.environ, 0)
     choose = random.Random(plan.seed)
-    raw = bytes_of(path)
+    places = [(target, place_in(path, *target, choose)) for target in TARGETS * (FLIPS // len(TARGETS))]
     with Daemon.start(data_dir) as daemon:
-        for number in range(FLIPS):
-            zone, name, text = TARGETS[number % len(TARGETS)]
-            at, bit = place_in(raw, text, choose), choose.randrange(8)
+        for number, ((zone, name), at) in enumerate(places):
+            bit = choose.randrange(8)
             # After each change readers look into the file anew.
             daemon.call("agent:session:append_output", definition_id="other", line=str(number))
             with flipped(path, at, bit):

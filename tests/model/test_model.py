@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from store import codec, parts
+from store import codec, limits, parts
 from store.engine import ImportSession, MoveSession
 from store.errors import StoreError
 from store.limits import Limits
@@ -54,7 +54,8 @@ def small_parts() -> Iterator[None]:
         patch.setattr(parts, "PART_BYTES", SMALL_PART)
         patch.setattr(parts, "LOOSE_PART_BYTES_MAX", SMALL_PART // 2)
         patch.setattr(parts, "TAIL_PART_BYTES_MAX", SMALL_PART // 8)
-        patch.setattr(codec, "COMPRESSED_PART_BYTES_MIN", SMALL_PART // 8 + 1)
+        for module in (codec, limits):
+            patch.setattr(module, "COMPRESSED_PART_BYTES_MIN", SMALL_PART // 8 + 1)
         yield
 
 
@@ -193,6 +194,12 @@ class StoreMachine(RuleBasedStateMachine):
     def set_clock(self, now_ms: int) -> None:
         """Let the clock jump, back as well."""
         self.clock.now_ms = now_ms
+
+    @rule()
+    def compress(self) -> None:
+        """Have the archives compressed that are not yet."""
+        assert self.runner.run(self.store.compressions.sweep())
+        assert self.runner.run(self.store.engine.archives_to_compress(1)) == []
 
     @rule()
     def restart(self) -> None:

@@ -119,10 +119,10 @@ def test_the_json_has_the_shape_that_the_readme_describes(capsys: Capture, data_
     assert {check["state"] for check in report["checks"]} == {"ok"}
     assert list(report["store"]) == [
         *("path", "database_bytes", "log_bytes", "journal_mode", "sessions", "archives", "files", "parts"),
-        *("content_bytes", "seconds"),
+        *("content_bytes", "stored_bytes", "seconds"),
     ]
     assert (report["store"]["sessions"], report["store"]["archives"], report["store"]["files"]) == (2, 1, 4)
-    assert report["store"]["content_bytes"] == 2 * (len(SNAPSHOT) + 300_000)
+    assert report["store"]["content_bytes"] == report["store"]["stored_bytes"] == 2 * (len(SNAPSHOT) + 300_000)
     assert list(report["environment"]) == ["sqlite_version", "has_wal_reset_bug", "settings", "free_bytes", "daemon"]
     settings = report["environment"]["settings"]
     assert (settings["journal_mode"], settings["synchronous"], settings["wal_autocheckpoint"]) == ("wal", 2, 0)

@@ -229,7 +229,8 @@ async def test_a_store_that_cannot_be_read_is_told_with_all_the_rest(
     status = await health.status()
     assert status["store"].items() >= {"sessions": None, "archives": None, "previews_waiting": None}.items()
     found = values(parser.text_string_to_metric_families((await metrics.page(""))[1].decode()))
-    assert whole.keys() - found.keys() == {"zones{kind=current}", "zones{kind=archive}", "previews_waiting"}
+    counts = {"zones{kind=current}", "zones{kind=archive}", "previews_waiting", "compressions_waiting"}
+    assert whole.keys() - found.keys() == counts
     assert (whole["store_readable"], found["store_readable"]) == (1, 0)
     assert found["free_space_level"] == 2
     assert "free_space_bytes" not in found

@@ -54,17 +54,23 @@ async def test_a_fresh_store_is_the_sum_of_the_steps(tmp_path: Path) -> None:
     by_steps.close()
 
 
-def test_each_step_can_be_taken_twice(tmp_path: Path) -> None:
-    """A step that was taken before changes nothing."""
-    connection = sqlite3.connect(tmp_path / FILE_NAME)
+def test_each_step_can_be_taken_again_where_it_was_cut_off(tmp_path: Path) -> None:
+    """A step is undone whole, and taken again it makes what it makes at once."""
+    connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    at_once = sqlite3.connect(":memory:")
     for step in schema._STEPS:
-        for name in step:
-            connection.execute(schema._STATEMENTS[name])
         before = connection.execute(_TABLES).fetchall()
+        for end in ("ROLLBACK", "COMMIT"):
+            assert connection.execute(_TABLES).fetchall() == before
+            connection.execute("BEGIN")
+            for name in step:
+                connection.execute(schema._STATEMENTS[name])
+            connection.execute(end)
         for name in step:
-            connection.execute(schema._STATEMENTS[name])
-        assert connection.execute(_TABLES).fetchall() == before
+            at_once.execute(schema._STATEMENTS[name])
+        assert connection.execute(_TABLES).fetchall() == at_once.execute(_TABLES).fetchall()
     connection.close()
+    at_once.close()
 
 
 async def test_the_constant_is_the_files_version(tmp_path: Path) -> None:
