@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bench.cluster import Cluster
 from tests.postgres.foreign import connected
-from tests.postgres.server import Cluster
 from tests.srv.daemon import Daemon
 from tests.store.foreign import meddling
 

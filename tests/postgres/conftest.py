@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cluster import binary
 from store.postgres import PostgresEngine, open_postgres
 from tests.postgres.own_server import OwnServer
 from tests.postgres.proxy import Proxy
-from tests.postgres.server import DATABASES, binary
+from tests.postgres.server import DATABASES
 
 Opener = Callable[[str], Awaitable[PostgresEngine]]
 """Opens a further engine at a URL; it is closed at the test's end."""

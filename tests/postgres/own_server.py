@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import asyncpg
 import trustme
 
-from tests.postgres.server import Cluster, binary, execute, user_for
+from bench.cluster import Cluster, binary, user_for
+from tests.postgres.server import execute
 
 PASSWORD: Final = "a-password-that-nobody-sees"
 ROLE: Final = "zonekeeper_guarded"

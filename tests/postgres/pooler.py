@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 import pytest
 
-from tests.postgres.server import user_for
+from bench.cluster import user_for
 
 _PORT: Final = 5432
 _CONNECTIONS: Final = 3

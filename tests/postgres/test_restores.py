@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.postgres.server import Cluster, binary, database_url
+from bench.cluster import Cluster, binary
+from tests.postgres.server import database_url
 from tests.srv.daemon import Daemon, rpc_body
 from tests.test_readme import BACKUPS, blocks
 

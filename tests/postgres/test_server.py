@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bench.cluster import Cluster, brought_programs
 from store.engine import AppendOutput
 from store.postgres import open_postgres
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
-from tests.postgres.server import Cluster, brought_programs
 from tests.postgres.test_two_daemons import output_of
 
 AGENT = agent_current_zone("maks")
