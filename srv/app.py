@@ -66,6 +66,9 @@ SETTINGS: Final = (*PROCESS_SETTINGS, *limit_settings(Limits()))
 ANSWER_SECONDS_MAX: Final = 2.5
 """How long a stop waits for the answers to what has arrived, before it lets the writer refuse the rest."""
 
+DRAIN_SECONDS_MAX: Final = 0.5
+"""How long after that it waits for the writer, before it gives up a database that does not answer."""
+
 FLUSH_SECONDS_MAX: Final = 0.5
 """How long a stop waits for answers to leave, once the writer is done."""
 
@@ -281,7 +284,7 @@ class Daemon:
             _log.info("listening_no_more")
             await _wait_at_most(ANSWER_SECONDS_MAX, service.answered())
             service.refuse_all()
-            await writer.drain()
+            await _drain(writer, engine)
             await _wait_at_most(FLUSH_SECONDS_MAX, service.answered())
             await service.close(FLUSH_SECONDS_MAX)
             await previews.stop()
@@ -331,6 +334,16 @@ class Daemon:
     def _clean_up(self) -> None:
         self._data_dir.remove_run_files()
         self._entrances.remove()
+
+
+async def _drain(writer: Writer, engine: Engine) -> None:
+    """Let the writer finish what it has taken, unless its database does not answer: then that fails now."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS_MAX):
+            await writer.drain()
+    except TimeoutError:
+        engine.give_up()
+        await writer.drain()
 
 
 async def _wait_at_most(seconds: float, work: Awaitable[None]) -> None:

@@ -390,6 +390,12 @@ class Engine(ABC):
             StoreRefusedError: a daemon is connected to it.
         """
 
+    def give_up(self) -> None:  # noqa: B027 - most have nothing that could be cut off
+        """End at once what is under way with a database that does not answer, for whoever has to stop now.
+
+        It fails with `StorageUnavailableError`, as does all that is asked from now on. A disk cannot be given up.
+        """
+
     @abstractmethod
     async def finish_copy(self) -> None:
         """Say that the copy is whole: from now on a daemon may serve it."""

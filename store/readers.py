@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from store.errors import StorageDamagedError
+from store.errors import StorageDamagedError, StorageUnavailableError
 from store.handle import Handle
 from store.trace import TRACE
 
@@ -46,6 +46,8 @@ class Readers:
         self._threads = ThreadPoolExecutor(readers, name)
         self._own = threading.local()
         self._began: dict[int, float] = {}
+        self._is_away = False
+        self._probing = threading.Lock()
         self.handles: set[Handle] = set()
         self.found_damage = False
 
@@ -93,13 +95,35 @@ class Readers:
         *arguments: _Arguments.args,
         **named: _Arguments.kwargs,
     ) -> _Answer:
-        """Ask, and once more where the handle turns out to have been lost since the last question."""
+        """Ask. Where the database is away, one question at a time finds out whether it still is; others wait for nothing."""
+        if not self._is_away:
+            return self._asked(question, *arguments, **named)
+        if not self._probing.acquire(blocking=False):
+            raise StorageUnavailableError("the database cannot be reached at the moment")
         try:
-            return self._transaction(question, *arguments, **named)
-        except Exception as error:
-            if not self._is_lost(error):
-                raise
-        return self._transaction(question, *arguments, **named)
+            return self._asked(question, *arguments, **named)
+        finally:
+            self._probing.release()
+
+    def _asked(
+        self,
+        question: Callable[Concatenate[Handle, _Arguments], _Answer],
+        *arguments: _Arguments.args,
+        **named: _Arguments.kwargs,
+    ) -> _Answer:
+        """Ask, and once more where the handle turns out to have been lost since the last question."""
+        for is_last in (False, True):
+            try:
+                answer = self._transaction(question, *arguments, **named)
+            except Exception as error:
+                is_lost = self._is_lost(error)
+                self._is_away = is_lost and (is_last or isinstance(error, TimeoutError))
+                if is_last or self._is_away or not is_lost:
+                    raise
+            else:
+                self._is_away = False
+                return answer
+        raise AssertionError("the last time returns or raises")
 
     def _transaction(
         self,

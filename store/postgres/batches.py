@@ -11,7 +11,7 @@ commit can never take effect any more.
 from __future__ import annotations
 
 import random
-import time
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -79,6 +79,7 @@ class Batches:
         self.level: Level | None = None
         self._must_choose = False
         self._is_warned = False
+        self._given_up = threading.Event()
 
     def handle(self) -> PostgresHandle:
         """Return the writing connection, open."""
@@ -100,6 +101,10 @@ class Batches:
         if handle is not None:
             handle.close()
 
+    def give_up(self) -> None:
+        """Try nothing again from now on; from any thread."""
+        self._given_up.set()
+
     def apply(self, batch: Sequence[Change]) -> list[Outcome]:
         """See `Engine.apply`; raises asyncpg's errors, and the store's where nothing can be said in time."""
         agents = sorted({agent for change in batch for agent in _agents_of(change)})
@@ -114,12 +119,12 @@ class Batches:
                 failure: BaseException = error
                 batch_id = _new_id()
             except _Failures as error:
-                is_last = tries == _TRIES_MAX or perf_counter() > until
+                is_last = tries == _TRIES_MAX or perf_counter() > until or self._given_up.is_set()
                 if is_last or not (is_retried(error) or is_lost(error)):
                     raise
                 failure = error
             _log.info("batch_tried_again", tries=tries, reason=type(failure).__name__)
-            time.sleep(random.random() * _PAUSE_SECONDS * 2**tries)  # noqa: S311 - so that two do not meet again
+            self._given_up.wait(random.random() * _PAUSE_SECONDS * 2**tries)  # noqa: S311 - so that two do not meet again
         raise StorageUnavailableError("the connection to the database was lost again and again; nothing was stored")
 
     def _transaction(self, batch: Sequence[Change], agents: list[str], batch_id: uuid.UUID) -> list[Outcome]:
@@ -235,11 +240,11 @@ class Batches:
                 is_ours = handle.wait(self._claim(handle, batch_id))
             except (CommitLostError, *_Failures) as error:
                 self.drop()
-                if perf_counter() > until:
+                if perf_counter() > until or self._given_up.is_set():
                     raise StorageUnavailableError(
                         "the connection to the database was lost while it stored this, and it cannot be asked whether it did"
                     ) from error
-                time.sleep(_ASK_PAUSE_SECONDS)
+                self._given_up.wait(_ASK_PAUSE_SECONDS)
             else:
                 _log.info("commit_answer_lost", took_effect=not is_ours)
                 return None if is_ours else self._outcomes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -87,6 +89,9 @@ class Connections:
         self._begins = Begins(terms)
         self._new_loop = new_loop
         self._statement_cache_size = address.statement_cache_size
+        self._handles: set[PostgresHandle] = set()
+        self._opening: set[asyncio.AbstractEventLoop] = set()
+        self._is_given_up = False
         self.is_pooled = False
 
     def open(self) -> PostgresHandle:
@@ -109,16 +114,38 @@ class Connections:
         handle.close()
         return self._open(self._statement_cache_size)
 
+    def give_up(self) -> None:
+        """Cut all that are open or being opened, and open nothing more; from any thread."""
+        self._is_given_up = True
+        for handle in list(self._handles):
+            handle.cut()
+        for loop in list(self._opening):
+            with suppress(RuntimeError):  # it is closed by now
+                loop.call_soon_threadsafe(_cancel_all, loop)
+
     def _open(self, statement_cache_size: int) -> PostgresHandle:
         loop = self._new_loop()
+        self._opening.add(loop)
         try:
             connection = loop.run_until_complete(self._connect(statement_cache_size))
-            return PostgresHandle(connection, loop, self._begins)
+            handle = PostgresHandle(connection, loop, self._begins)
+        except asyncio.CancelledError as error:
+            close_loop(loop)
+            raise ConnectionAbortedError from error
         except BaseException:
             close_loop(loop)
             raise
+        else:
+            for each in [each for each in list(self._handles) if each.connection.is_closed()]:
+                self._handles.discard(each)
+            self._handles.add(handle)
+            return handle
+        finally:
+            self._opening.discard(loop)
 
     async def _connect(self, statement_cache_size: int) -> Any:
+        if self._is_given_up:
+            raise ConnectionAbortedError
         return await asyncpg.connect(
             self._address.url,
             timeout=_CONNECT_SECONDS,
@@ -126,6 +153,11 @@ class Connections:
             statement_cache_size=statement_cache_size,
             server_settings={"application_name": self._address.application},
         )
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
 
 
 def _is_pooled(handle: PostgresHandle) -> bool:

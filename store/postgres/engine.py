@@ -7,10 +7,13 @@ Reading happens on a few threads with a connection each. The event loop never wa
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
+
+import structlog
 
 from store.durability import Durability
 from store.engine import Change, Outcome
@@ -34,6 +37,11 @@ from store.terms import Terms
 from store.thread import WriterThread
 from store.verbs import place_of
 from store.zones import Zone
+
+_log = structlog.get_logger()
+
+_CLOSE_SECONDS: Final = 1.0
+"""How long a close waits for what is under way, before it is given up."""
 
 _CLEAN_AFTER_BATCHES: Final = 1_000
 """Ids of batches are deleted when so many were added, and as many at a time."""
@@ -168,8 +176,14 @@ class PostgresEngine(ReadingEngine):
         finally:
             await asyncio.to_thread(turn.end)
 
+    def give_up(self) -> None:
+        """See `Engine.give_up`."""
+        _log.warning("store_given_up")
+        self._batches.give_up()
+        self._connections.give_up()
+
     async def close(self) -> None:
-        """See `Engine.close`."""
+        """See `Engine.close`. What is not answered within a second is given up."""
         if self._closed:
             return
         self._closed = True
@@ -235,6 +249,14 @@ class PostgresEngine(ReadingEngine):
         self._facts = (server_version, database_bytes)
 
     def _close(self) -> None:
+        giving_up = threading.Timer(_CLOSE_SECONDS, self.give_up)
+        giving_up.start()
+        try:
+            self._let_go()
+        finally:
+            giving_up.cancel()
+
+    def _let_go(self) -> None:
         self._readers.shut_down()
         self._writer.close()
         self._batches.drop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
@@ -187,6 +187,11 @@ class PostgresHandle(Handle):
         finally:
             close_loop(self._loop)
 
+    def cut(self) -> None:
+        """Have whatever is under way fail, from any thread."""
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(self.connection.terminate)
+
     async def _fetched(self, statement: Statement, values: dict[str, Any]) -> list[Sequence[Any]]:
         if self._begins_with:
             await self.connection.execute(self._begins_with)
@@ -197,8 +202,17 @@ class PostgresHandle(Handle):
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Close a connection's loop, with a turn before that in which what was cut tells its transport so."""
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(_wind_up())
     loop.close()
+
+
+async def _wind_up() -> None:
+    """End what asyncpg has left running, such as asking a server that hangs to cancel."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 def _told(value: Any) -> Any:

@@ -23,6 +23,9 @@ class Proxy:
         lose: what is to be lost of the next commits, one entry each: `"answer"` (the server has committed), `"question"` (it
             was never asked), or `"late"` (it is asked once the connection has been cut at our end and `release` is set).
         refuse: whether new connections are refused.
+        swallow: whether nothing is passed on, either way, as if the server hung.
+        swallowed: set once something was not.
+        accepted: how many connections there have been.
         lost: how many commits have been met by `lose`.
     """
 
@@ -40,6 +43,9 @@ class Proxy:
         self.url = urlunsplit(parts._replace(netloc="zonekeeper@", query=f"host={quote(str(self._directory))}"))
         self.lose: list[str] = []
         self.refuse = False
+        self.swallow = False
+        self.swallowed = asyncio.Event()
+        self.accepted = 0
         self.lost = 0
         self.release = asyncio.Event()
         self._server: asyncio.Server
@@ -71,6 +77,7 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            self.accepted += 1
             if self.refuse:
                 return
             await self._relay(reader, writer)
@@ -96,6 +103,9 @@ class Proxy:
         muted: asyncio.Event,
     ) -> None:
         while data := await reader.read(1 << 16):
+            if self.swallow:
+                self.swallowed.set()
+                continue
             what = self.lose.pop(0) if self.lose and data.endswith(_COMMIT) else None
             if what is not None:
                 self.lost += 1
@@ -117,6 +127,8 @@ class Proxy:
         while data := await from_server.read(1 << 16):
             if muted.is_set():
                 break
+            if self.swallow:
+                continue
             writer.write(data)
             await writer.drain()
         writer.close()

@@ -1,0 +1,91 @@
+"""A database that neither answers nor goes away: nobody waits for it without end, and a stop does not wait for it at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from srv.exits import Exit
+from store.engine import AppendOutput
+from store.errors import StorageUnavailableError
+from store.postgres import connections, open_postgres
+from store.terms import Terms
+from store.zones import agent_current_zone
+from tests.conftest import BEGINNING_MS
+from tests.faults.soak import STOP_SECONDS_MAX
+from tests.postgres.proxy import Proxy
+from tests.postgres.test_two_daemons import output_of
+from tests.srv.daemon import Daemon, read_response, rpc_body, seconds_since
+
+AGENT = agent_current_zone("maks")
+BRIEF = Terms(statement_seconds_max=1)
+
+
+async def test_who_asks_is_refused_in_time_and_at_once_while_it_lasts(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many that ask meanwhile one finds out at a time; when the server answers again so do we."""
+    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.9)
+    monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.2)
+    engine = await open_postgres(proxy.url, terms=BRIEF)
+    await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+    assert await output_of(engine, AGENT) == ["a"]
+    proxy.swallow = True
+    with pytest.raises(StorageUnavailableError):
+        await output_of(engine, AGENT)
+    before = proxy.accepted
+    answers = await asyncio.gather(*(output_of(engine, AGENT) for _ in range(100)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StorageUnavailableError}
+    assert proxy.accepted - before < 10
+    monkeypatch.setattr("store.postgres.batches._TRY_SECONDS_MAX", 0.1)
+    with pytest.raises(StorageUnavailableError):
+        await engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
+    proxy.swallow = False
+    await engine.apply([AppendOutput(AGENT, b"c\n", BEGINNING_MS)])
+    assert await output_of(engine, AGENT) == ["a", "c"]
+    await engine.close()
+
+
+async def test_a_stop_does_not_wait_for_it(proxy: Proxy, tmp_path: Path) -> None:
+    """Whoever waits is told that the change failed, and the exit is 0 in time."""
+    environment = {"ZONEKEEPER_STORE": proxy.url}
+    daemon = await asyncio.to_thread(Daemon.start, tmp_path / "data", environment=environment)
+    await asyncio.to_thread(daemon.call, "agent:session:append_output", definition_id="maks", line="a")
+    proxy.swallow = True
+    body = rpc_body("agent:session:append_output", definition_id="maks", line="b")
+    with daemon.connect() as connection:
+        connection.sendall(daemon.head("POST", "/rpc", f"Content-Length: {len(body)}") + body)
+        await proxy.swallowed.wait()
+        started = time.monotonic()
+        daemon.signal()
+        _, _, answer = await asyncio.to_thread(read_response, connection)
+    assert await asyncio.to_thread(daemon.wait) == Exit.STOPPED
+    assert seconds_since(started) < STOP_SECONDS_MAX
+    assert json.loads(answer)["error"]["data"]["code"] == "STORAGE_UNAVAILABLE"
+    assert len(daemon.events("store_given_up")) == 1
+    assert daemon.events("stopped_at_once") == []
+
+
+async def test_a_daemon_has_as_many_connections_as_it_was_told(url: str) -> None:
+    """Whatever is asked of it at once. All are known by the name of the program."""
+    watching = await asyncpg.connect(url)
+    counted = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'zonekeeper' AND datname = current_database()"
+    )
+    engine = await open_postgres(url, terms=Terms(connections=3))
+    busy = asyncio.gather(
+        *(output_of(engine, AGENT) for _ in range(200)),
+        *(engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)]) for _ in range(20)),
+    )
+    most = 0
+    while not busy.done():
+        most = max(most, await watching.fetchval(counted))
+    await busy
+    assert (most, await watching.fetchval(counted)) == (3, 3)
+    await engine.close()
+    await watching.close()
