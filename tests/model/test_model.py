@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -19,6 +20,7 @@ from store.engine import ImportSession, MoveSession
 from store.errors import StoreError
 from store.limits import Limits
 from store.records import SessionState, ZoneStat
+from store.sessions import Sessions
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
 from tests.conftest import ENGINE_KINDS, Clock, EngineKind, OpenStore
 from tests.contract.made import file_from
@@ -64,29 +66,44 @@ def joined(state: SessionState) -> SessionState:
     return state if state.content is None else replace(state, content=(b"".join(state.content),))
 
 
+DAEMONS: Final = tuple(zip(ENGINE_KINDS, (1, 2), strict=True))
+"""How many daemons may have a store open at once, at least, over each engine."""
+
+
 class StoreMachine(RuleBasedStateMachine):
-    """Drives a store and the model side by side."""
+    """Drives a store and the model side by side; each step goes through any of the daemons that have the store open."""
 
     kind: EngineKind = ENGINE_KINDS[0]
+    daemons: int = 1
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(turns=st.randoms())
+    def begin(self, turns: Random) -> None:
         """Open an empty store."""
         self.runner = asyncio.Runner()
         self.directory = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.clock.now_ms = 1_000
-        self.store = OpenStore(self.kind, Path(self.directory.name), self.clock, Limits())
-        self.runner.run(self.store.open())
+        self.turns = turns
+        self.stores = [
+            OpenStore(self.kind, Path(self.directory.name), self.clock, Limits()) for _ in range(self.daemons)
+        ]
+        for store in self.stores:
+            self.runner.run(store.open())
         self.model = Model()
         self.last_append: dict[str, tuple[int, Append]] = {}
 
     def teardown(self) -> None:
         """Close it."""
-        self.runner.run(self.store.close())
+        for store in self.stores:
+            self.runner.run(store.close())
         self.runner.close()
         self.kind.forget(Path(self.directory.name))
         self.directory.cleanup()
+
+    @property
+    def store(self) -> OpenStore:
+        """The store as one of the daemons has it."""
+        return self.turns.choice(self.stores)
 
     def session_id(self, agent: str, which: str) -> str | None:
         """Return the session id that a caller of that kind would send."""
@@ -110,9 +127,9 @@ class StoreMachine(RuleBasedStateMachine):
             return self.last_append.get(agent, (0, None))[0]
         return max(0, size - 1) if how == -1 else how if isinstance(how, int) else None
 
-    async def call(self, call: Call) -> Answer:
+    @staticmethod
+    async def call(sessions: Sessions, call: Call) -> Answer:
         """Make a call."""
-        sessions = self.store.sessions
         match call:
             case Write(agent, content, session_id, expected, covers):
                 return await sessions.write_session_state(
@@ -124,10 +141,11 @@ class StoreMachine(RuleBasedStateMachine):
                 return await sessions.archive_session(agent, session_id)
 
     def make(self, *calls: Call) -> None:
-        """Make calls at once, and compare each answer in the order they were made."""
+        """Make calls at once, of one daemon, and compare each answer in the order they were made."""
+        sessions = self.store.sessions
 
         async def together() -> list[Answer | BaseException]:
-            return await asyncio.gather(*map(self.call, calls), return_exceptions=True)
+            return await asyncio.gather(*(self.call(sessions, call) for call in calls), return_exceptions=True)
 
         for call, answer in zip(calls, self.runner.run(together()), strict=True):
             self.model.check(call, self.clock.now_ms, answer)
@@ -324,9 +342,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.runner.run(self.store.sessions.stat(asked)) == [self.model.stat(name) for name in asked]
 
 
-@pytest.mark.parametrize("kind", ENGINE_KINDS, ids=lambda kind: kind.name)
-def test_the_store_answers_as_the_model_does(kind: EngineKind) -> None:
-    """Whatever calls are made, in whatever order, with restarts in between."""
-    machine = type("Machine", (StoreMachine,), {"kind": kind})
-    run = settings(deadline=None, max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("kind", "daemons"), DAEMONS, ids=["sqlite", "postgresql"])
+def test_the_store_answers_as_the_model_does(kind: EngineKind, daemons: int) -> None:
+    """Whatever calls are made, in whatever order, with restarts in between; through two daemons where there may be two."""
+    machine = type("Machine", (StoreMachine,), {"kind": kind, "daemons": daemons})
+    run = settings(
+        deadline=None, max_examples=60 // daemons, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    )
     run_state_machine_as_test(machine, settings=run)
