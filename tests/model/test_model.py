@@ -76,14 +76,14 @@ class StoreMachine(RuleBasedStateMachine):
     kind: EngineKind = ENGINE_KINDS[0]
     daemons: int = 1
 
-    @initialize(turns=st.randoms())
-    def begin(self, turns: Random) -> None:
+    @initialize(seed=st.integers(0, 1 << 16))
+    def begin(self, seed: int) -> None:
         """Open an empty store."""
         self.runner = asyncio.Runner()
         self.directory = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.clock.now_ms = 1_000
-        self.turns = turns
+        self.turns = Random(seed)
         self.stores = [
             OpenStore(self.kind, Path(self.directory.name), self.clock, Limits()) for _ in range(self.daemons)
         ]
@@ -187,12 +187,17 @@ class StoreMachine(RuleBasedStateMachine):
         """Archive."""
         self.make(Archive(agent, self.session_id(agent, which)))
 
-    @rule(data=st.data(), count=st.integers(2, 8))
-    def several_at_once(self, data: st.DataObject, count: int) -> None:
-        """Make several changes at once, of few agents: they take effect in the order they were made."""
+    @rule(
+        data=st.data(),
+        agents=st.lists(AGENTS, min_size=1, max_size=3, unique=True),
+        count=st.integers(2, 8),
+        at_once=st.booleans(),
+    )
+    def several(self, data: st.DataObject, agents: list[str], count: int, at_once: bool) -> None:
+        """Make several changes of few agents, at once or in turn: they take effect in the order they were made."""
         calls: list[Call] = []
         for _ in range(count):
-            agent = data.draw(AGENTS)
+            agent = data.draw(st.sampled_from(agents))
             session_id = self.session_id(agent, data.draw(WHICH))
             number = data.draw(st.sampled_from([None, None, 0, 1, 2]))
             calls.append(
@@ -206,7 +211,8 @@ class StoreMachine(RuleBasedStateMachine):
                     )
                 )
             )
-        self.make(*calls)
+        for together in [calls] if at_once else [[call] for call in calls]:
+            self.make(*together)
 
     @rule(now_ms=TIMES)
     def set_clock(self, now_ms: int) -> None:
