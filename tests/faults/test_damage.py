@@ -10,32 +10,56 @@ import pytest
 
 from store.errors import StorageDamagedError
 from store.limits import PART_BYTES
-from tests.conftest import OpenStore
+from tests.conftest import EngineKind, OpenStore
 from tests.contract.made import content_of
-from tests.store.foreign import bytes_of, meddling, parts, rows
+from tests.faults.conftest import POSTGRES, SQLITE, Meddler, SqliteMeddler
+from tests.store.foreign import bytes_of, meddling, rows
 
 SNAPSHOT = b"snapshot " * 40_000
 LINES = [f"{number:05d}".ljust(999, ".") for number in range(400)]
 ZONE = "agent:agent:current"
 
-FLIP = "data = CAST(substr(data, 1, 100) || x'ff' || substr(data, 102) AS BLOB)"
-DAMAGES = [
-    f"UPDATE file_parts SET {FLIP}",
-    "UPDATE file_parts SET data = x''",
-    "UPDATE file_parts SET data = CAST(data AS TEXT)",
-    "UPDATE file_parts SET crc32 = crc32 + 1",
-    "UPDATE file_parts SET size_bytes = size_bytes + 1",
-    "UPDATE file_parts SET codec = 9",
-    "DELETE FROM file_parts",
-]
+DAMAGES = {
+    SQLITE: [
+        "UPDATE file_parts SET data = CAST(substr(data, 1, 100) || x'ff' || substr(data, 102) AS BLOB)",
+        "UPDATE file_parts SET data = x''",
+        "UPDATE file_parts SET data = CAST(data AS TEXT)",
+        "UPDATE file_parts SET crc32 = crc32 + 1",
+        "UPDATE file_parts SET size_bytes = size_bytes + 1",
+        "UPDATE file_parts SET codec = 9",
+        "DELETE FROM file_parts",
+    ],
+    POSTGRES: [
+        "UPDATE file_parts SET data = set_byte(data, length(data) / 2, get_byte(data, length(data) / 2) # 255)",
+        "UPDATE file_parts SET data = ''",
+        "UPDATE file_parts SET crc32 = crc32 + 1",
+        "UPDATE file_parts SET size_bytes = size_bytes + 1",
+        "UPDATE file_parts SET codec = 9",
+        "DELETE FROM file_parts",
+    ],
+}
+"""The first turns a byte over, the last takes the part away."""
+
+AGENT = {SQLITE: "zone_id = (SELECT id FROM zones WHERE definition_id = 'agent')", POSTGRES: "home = 'agent'"}
 MIDDLE = f"AND start_byte > {2 * PART_BYTES} AND start_byte < {3 * PART_BYTES + 100}"
 
+damaged_by = pytest.mark.parametrize(
+    ("engine_kind", "statement"),
+    [pytest.param(kind, each, id=f"{kind.name}-{each}") for kind, all_ways in DAMAGES.items() for each in all_ways],
+)
+changed_by = pytest.mark.parametrize(
+    ("engine_kind", "statement"),
+    [
+        pytest.param(kind, each, id=f"{kind.name}-{each}")
+        for kind, all_ways in DAMAGES.items()
+        for each in all_ways[:-1]
+    ],
+)
 
-def damage(path: Path, statement: str, name: str, where: str = MIDDLE) -> None:
+
+def damage(meddler: Meddler, statement: str, name: str, where: str = MIDDLE) -> None:
     """Put a fault into a file's stored parts, from outside."""
-    with meddling(path) as connection:
-        changed = connection.execute(f"{statement} WHERE name = ? {where}", (name,)).rowcount
-    assert changed > 0
+    assert meddler.change(f"{statement} WHERE name = '{name}' {where}") > 0
 
 
 async def filled(store: OpenStore) -> None:
@@ -53,13 +77,13 @@ def check_words(error: StorageDamagedError, name: str) -> None:
     assert not {"SELECT", "sqlite", "zones.db", "/"} & set(str(error).replace(":", " ").split())
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
+@damaged_by
 async def test_a_damaged_snapshot_is_said_and_nothing_else_suffers(
-    store: OpenStore, path: Path, statement: str
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, statement: str
 ) -> None:
     """Reading it is STORAGE_DAMAGED; output, lists, other agents and other sessions are read as ever."""
     await filled(store)
-    damage(path, statement, "output.state.json", f"{MIDDLE} AND zone_id = 1")
+    damage(meddler, statement, "output.state.json", f"{MIDDLE} AND {AGENT[engine_kind]}")
     for question in (store.sessions.read_session_state("agent"), store.sessions.mount("agent")):
         with pytest.raises(StorageDamagedError) as caught:
             await question
@@ -71,21 +95,25 @@ async def test_a_damaged_snapshot_is_said_and_nothing_else_suffers(
     assert (await store.sessions.read_session_state("agent", if_revision=1)).unchanged
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_writing_the_snapshot_again_mends_it(store: OpenStore, path: Path, statement: str) -> None:
-    """The next write of a pane replaces what is damaged, the same bytes too."""
+@damaged_by
+async def test_writing_the_snapshot_again_mends_it(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, statement: str
+) -> None:
+    """Once a read has found it the next write of a pane replaces what is damaged, the same bytes too."""
     await filled(store)
-    damage(path, statement, "output.state.json")
+    damage(meddler, statement, "output.state.json", f"{MIDDLE} AND {AGENT[engine_kind]}")
+    with pytest.raises(StorageDamagedError):
+        await store.sessions.read_session_state("agent")
     written = await store.sessions.write_session_state("agent", SNAPSHOT)
     assert written.revision == 2
     assert content_of(await store.sessions.read_session_state("agent")) == SNAPSHOT
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_a_damaged_part_of_output_hides_only_itself(store: OpenStore, path: Path, statement: str) -> None:
+@damaged_by
+async def test_a_damaged_part_of_output_hides_only_itself(store: OpenStore, meddler: Meddler, statement: str) -> None:
     """Pages before and behind it, the tail and appends go on; the page that needs it is STORAGE_DAMAGED."""
     await filled(store)
-    damage(path, statement, "output")
+    damage(meddler, statement, "output")
     assert (await store.sessions.read_output("agent", first_line=0, limit=100)).lines == LINES[:100]
     assert (await store.sessions.read_output("agent", limit=100)).lines == LINES[300:]
     assert (await store.sessions.read_output("agent", first_line=300, limit=50)).lines == LINES[300:350]
@@ -99,12 +127,14 @@ async def test_a_damaged_part_of_output_hides_only_itself(store: OpenStore, path
         assert (await store.sessions.read_output("agent", limit=1)).lines == ["goes on"]
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_a_reading_in_steps_ends_where_the_damage_begins(store: OpenStore, path: Path, statement: str) -> None:
+@damaged_by
+async def test_a_reading_in_steps_ends_where_the_damage_begins(
+    store: OpenStore, meddler: Meddler, statement: str
+) -> None:
     """All bytes before a damaged part are given, and none of it, nor a gap in its place."""
     await filled(store)
     session_id = (await store.sessions.stat(["agent"]))[0].session_id or ""
-    damage(path, statement, "output")
+    damage(meddler, statement, "output")
     read = partial(store.sessions.read_session_bytes, session_id, "output", max_bytes=1_000)
     found = b"".join([await read(start_byte) for start_byte in range(0, 195_000, 1_000)])
     with pytest.raises(StorageDamagedError) as caught:
@@ -113,11 +143,13 @@ async def test_a_reading_in_steps_ends_where_the_damage_begins(store: OpenStore,
     assert found == "".join(f"{line}\n" for line in LINES[:195]).encode()
 
 
-async def test_a_read_that_found_damage_holds_no_later_read_back(store: OpenStore, path: Path) -> None:
+async def test_a_read_that_found_damage_holds_no_later_read_back(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind
+) -> None:
     """Whoever keeps the errors of failed reads: what is acknowledged afterwards is seen by every read, on every handle."""
     await filled(store)
-    damage(path, DAMAGES[0], "output")
-    damage(path, DAMAGES[0], "output.state.json")
+    for name in ("output", "output.state.json"):
+        damage(meddler, DAMAGES[engine_kind][0], name)
     questions = [store.sessions.read_output("agent", first_line=130 + number) for number in range(16)]
     kept = await asyncio.gather(*questions, store.sessions.mount("agent"), return_exceptions=True)
     assert {type(error) for error in kept} == {StorageDamagedError}
@@ -127,10 +159,11 @@ async def test_a_read_that_found_damage_holds_no_later_read_back(store: OpenStor
         assert {tuple(page.lines) for page in pages} == {(f"new {number}",)}
 
 
+@pytest.mark.parametrize("engine_kind", [SQLITE], ids=["sqlite"])
 async def test_a_change_that_found_damage_does_not_hold_up_housekeeping(store: OpenStore, path: Path) -> None:
     """Whoever keeps the error of a refused change: the log is still moved into the database, all of it."""
     await filled(store)
-    damage(path, DAMAGES[0], "output")
+    damage(SqliteMeddler(path), DAMAGES[SQLITE][0], "output")
     with pytest.raises(StorageDamagedError) as caught:
         await store.sessions.append_session_output("agent", LINES[140:], expect_offset=140_000)
     await store.writer.drain()
@@ -142,11 +175,11 @@ async def test_a_change_that_found_damage_does_not_hold_up_housekeeping(store: O
 
 
 @pytest.mark.parametrize("name", ["output", "output.state.json"])
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_a_damaged_first_part_is_found(store: OpenStore, path: Path, statement: str, name: str) -> None:
+@damaged_by
+async def test_a_damaged_first_part_is_found(store: OpenStore, meddler: Meddler, statement: str, name: str) -> None:
     """Also where the part that is missing is the first."""
     await filled(store)
-    damage(path, statement, name, "AND start_byte = 0")
+    damage(meddler, statement, name, "AND start_byte = 0")
     sessions = store.sessions
     with pytest.raises(StorageDamagedError) as caught:
         await (
@@ -155,23 +188,25 @@ async def test_a_damaged_first_part_is_found(store: OpenStore, path: Path, state
     check_words(caught.value, name)
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_a_tail_that_needs_a_damaged_part_is_not_cut_short(store: OpenStore, path: Path, statement: str) -> None:
+@damaged_by
+async def test_a_tail_that_needs_a_damaged_part_is_not_cut_short(
+    store: OpenStore, meddler: Meddler, statement: str
+) -> None:
     """Read backwards as well the first part is missed: nobody is shown a part of a conversation as the whole."""
     await filled(store)
-    damage(path, statement, "output", "AND start_byte = 0")
+    damage(meddler, statement, "output", "AND start_byte = 0")
     for question in (store.sessions.read_output("agent", limit=400), store.sessions.mount("agent")):
         with pytest.raises(StorageDamagedError) as caught:
             await question
         check_words(caught.value, "output")
 
 
-@pytest.mark.parametrize("statement", DAMAGES)
-async def test_a_damaged_session_can_be_archived_and_listed(store: OpenStore, path: Path, statement: str) -> None:
+@damaged_by
+async def test_a_damaged_session_can_be_archived_and_listed(store: OpenStore, meddler: Meddler, statement: str) -> None:
     """A new session is always possible: the archive is listed, with an empty preview at worst, and the next begins."""
     await filled(store)
     for name in ("output", "output.state.json"):
-        damage(path, statement, name)
+        damage(meddler, statement, name)
     archived = await store.sessions.archive_session("agent")
     (row,) = await store.sessions.list_archives("agent")
     assert (row.archive_zoneid, row.size_bytes) == (archived.archive_zoneid, len(SNAPSHOT) + 400_000)
@@ -181,9 +216,9 @@ async def test_a_damaged_session_can_be_archived_and_listed(store: OpenStore, pa
     assert (await store.sessions.append_session_output("agent", ["new"])).offset == 0
 
 
-@pytest.mark.parametrize("statement", DAMAGES[:-1])
+@changed_by
 async def test_an_append_behind_a_damaged_last_part_has_one_answer(
-    store: OpenStore, path: Path, statement: str
+    store: OpenStore, meddler: Meddler, statement: str
 ) -> None:
     """What the writer happens to remember makes no difference: before and after a restart the same call is answered alike."""
 
@@ -198,31 +233,31 @@ async def test_an_append_behind_a_damaged_last_part_has_one_answer(
 
     await store.sessions.append_session_output("agent", ["a" * 10_000])
     await store.sessions.append_session_output("agent", ["b" * 60_000])
-    with meddling(path) as connection:
-        connection.execute(f"{statement} WHERE start_byte = (SELECT max(start_byte) FROM file_parts)")
+    meddler.change(f"{statement} WHERE start_byte = (SELECT max(start_byte) FROM file_parts)")
     before = await outcome()
     await store.reopen()
-    with meddling(path) as connection:
-        connection.execute("DELETE FROM file_parts WHERE size_bytes = 5001")
+    meddler.change("DELETE FROM file_parts WHERE size_bytes = 5001")
     await store.reopen()
     assert await outcome() == before
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-async def test_parts_stay_few_behind_a_damaged_one(store: OpenStore, path: Path, reopened: bool) -> None:
+async def test_parts_stay_few_behind_a_damaged_one(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, reopened: bool
+) -> None:
     """A damaged part at the end is not tried again with every append: the lines behind it fill parts as ever."""
     for _ in range(3):
         await store.sessions.append_session_output("agent", ["x" * 9_999])
-    with meddling(path) as connection:
-        connection.execute(f"UPDATE file_parts SET {FLIP}")
+    meddler.change(DAMAGES[engine_kind][0])
     if reopened:
         await store.reopen()
     for _ in range(200):
         await store.sessions.append_session_output("agent", ["y" * 1_999])
-    assert len(parts(path)) < 80
+    assert meddler.rows("SELECT count(*) FROM file_parts") < [(80,)]
     assert (await store.sessions.read_output("agent", limit=200)).lines == ["y" * 1_999] * 200
 
 
+@pytest.mark.parametrize("engine_kind", [SQLITE], ids=["sqlite"])
 async def test_a_damaged_page_of_the_database_is_said_by_zone(store: OpenStore, path: Path) -> None:
     """Where SQLite itself finds damage the words are the same: the zone, and neither path nor statement."""
     await filled(store)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from store.errors import StorageDamagedError
 from store.sessions import Sessions
-from tests.conftest import OpenStore
-from tests.store.foreign import meddling, parts
+from tests.conftest import EngineKind, OpenStore
+from tests.faults.conftest import POSTGRES, SQLITE, Meddler, SqliteMeddler
 
 ZONE: Final = "agent:agent:current"
 LINES: Final = [f"{number:05d}".ljust(999, ".") for number in range(400)]
 
-IMPOSSIBLE: Final = [
+OUT_OF_BOUNDS: Final = [
     "first_line = -18000",
     "first_line = start_byte + 1",
     "line_count = -1",
@@ -24,6 +23,8 @@ IMPOSSIBLE: Final = [
     "size_bytes = -5",
     "start_byte = -1",
     "revision = 0",
+]
+OF_ANOTHER_KIND: Final = [
     "revision = 1.5",
     "modified_at_ms = 'soon'",
     "line_count = x'00'",
@@ -31,7 +32,17 @@ IMPOSSIBLE: Final = [
     "size_bytes = CAST(x'ff' AS TEXT)",
     "modified_at_ms = NULL",
 ]
-"""What no part's row can say: out of bounds, of another kind, not to be decoded, or not there."""
+"""What no part's row can say: out of bounds; where the database lets it of another kind, not to be decoded, or not there."""
+
+impossible = pytest.mark.parametrize(
+    ("engine_kind", "numbers"),
+    [
+        pytest.param(kind, each, id=f"{kind.name}-{each}")
+        for kind, ways in ((SQLITE, [*OUT_OF_BOUNDS, *OF_ANOTHER_KIND]), (POSTGRES, OUT_OF_BOUNDS))
+        for each in ways
+    ],
+)
+AGENT: Final = {SQLITE: "zone_id = 1", POSTGRES: "home = 'agent'"}
 
 Question = Callable[[Sessions], Awaitable[object]]
 
@@ -49,15 +60,11 @@ OF_SNAPSHOT: Final[list[Question]] = [
 ]
 
 
-def damage(path: Path, change: str, where: str = "1") -> None:
+def damage(meddler: Meddler, change: str, where: str) -> None:
     """Put a fault into rows, whatever the schema says of them."""
-    with meddling(path) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute(
-            "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE name IN ('zones', 'file_parts')"
-        )
-        connection.execute("PRAGMA writable_schema = RESET")
-        assert connection.execute(f"UPDATE {change} WHERE {where}").rowcount > 0
+    if isinstance(meddler, SqliteMeddler):
+        meddler.allow_nulls("zones", "file_parts")
+    assert meddler.change(f"UPDATE {change} WHERE {where}") > 0
 
 
 async def check_damaged(question: Awaitable[object], *words: str) -> None:
@@ -75,11 +82,13 @@ async def filled(store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["output", "output.state.json"])
-@pytest.mark.parametrize("numbers", IMPOSSIBLE)
-async def test_numbers_that_cannot_be_are_never_served(store: OpenStore, path: Path, numbers: str, name: str) -> None:
+@impossible
+async def test_numbers_that_cannot_be_are_never_served(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, numbers: str, name: str
+) -> None:
     """Whoever asks for that file's size, lines, revision or time is told zone and file; others are served."""
     await filled(store)
-    damage(path, f"file_parts SET {numbers}", f"name = '{name}' AND zone_id = 1")
+    damage(meddler, f"file_parts SET {numbers}", f"name = '{name}' AND {AGENT[engine_kind]}")
     # Of a text that is not Unicode SQLite's module does not say whose it is.
     named = (f"zone {ZONE}", f"file {name}:") if "x'ff'" not in numbers else ()
     for question in OF_OUTPUT if name == "output" else OF_SNAPSHOT:
@@ -92,11 +101,13 @@ async def test_numbers_that_cannot_be_are_never_served(store: OpenStore, path: P
         assert (await store.sessions.read_output("agent")).total_lines == 10
 
 
-@pytest.mark.parametrize("numbers", IMPOSSIBLE)
-async def test_a_new_session_can_be_begun_whatever_the_numbers_are(store: OpenStore, path: Path, numbers: str) -> None:
+@impossible
+async def test_a_new_session_can_be_begun_whatever_the_numbers_are(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, numbers: str
+) -> None:
     """The damaged session is archived as it is; its row in the list is not made up."""
     await filled(store)
-    damage(path, f"file_parts SET {numbers}", "zone_id = 1")
+    damage(meddler, f"file_parts SET {numbers}", AGENT[engine_kind])
     archived = await store.sessions.archive_session("agent")
     assert archived.archive_zoneid is not None
     assert (await store.sessions.append_session_output("agent", ["new"])).offset == 0
@@ -104,29 +115,33 @@ async def test_a_new_session_can_be_begun_whatever_the_numbers_are(store: OpenSt
     await check_damaged(store.sessions.list_archives("agent"))
 
 
-async def test_a_snapshot_without_lines_adds_none_to_a_list(store: OpenStore, path: Path) -> None:
+async def test_a_snapshot_without_lines_adds_none_to_a_list(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind
+) -> None:
     """A number of lines in a file that has none is damage, where it would be added to those of the output."""
     await filled(store)
-    damage(path, "file_parts SET line_count = 1", "name = 'output.state.json' AND zone_id = 1")
+    damage(meddler, "file_parts SET line_count = 1", f"name = 'output.state.json' AND {AGENT[engine_kind]}")
     await store.sessions.archive_session("agent")
     await check_damaged(store.sessions.list_archives("agent"), "file output.state.json:")
 
 
 @pytest.mark.parametrize("change", ["line_count = line_count + 1", "line_count = line_count - 1"])
-async def test_lines_that_are_read_are_counted_again(store: OpenStore, path: Path, change: str) -> None:
+async def test_lines_that_are_read_are_counted_again(
+    store: OpenStore, meddler: Meddler, engine_kind: EngineKind, change: str
+) -> None:
     """A page that takes up a part whole, forwards or backwards, sees that it holds another number of lines than it says."""
     await filled(store)
-    damage(path, f"file_parts SET {change}", "name = 'output' AND zone_id = 1")
+    damage(meddler, f"file_parts SET {change}", f"name = 'output' AND {AGENT[engine_kind]}")
     for question in OF_OUTPUT[:3]:
         await check_damaged(question(store.sessions), f"zone {ZONE}", "file output:")
 
 
 @pytest.mark.parametrize("moved", [-3, 1, 64])
-async def test_lines_are_those_of_the_number_asked_for(store: OpenStore, path: Path, moved: int) -> None:
+async def test_lines_are_those_of_the_number_asked_for(store: OpenStore, meddler: Meddler, moved: int) -> None:
     """A part that says it begins with another line than the one before it ends with: no page that begins in it is served."""
     await store.sessions.append_session_output("agent", LINES)
-    start_byte, _ = parts(path)[3]
-    damage(path, f"file_parts SET first_line = first_line + {moved}", f"start_byte = {start_byte}")
+    start_byte: int = meddler.rows("SELECT start_byte FROM file_parts ORDER BY start_byte")[3][0]
+    damage(meddler, f"file_parts SET first_line = first_line + {moved}", f"start_byte = {start_byte}")
     line = start_byte // 1_000
     for first_line in (line, line + 40, line + 64):
         await check_damaged(store.sessions.read_output("agent", first_line=first_line, limit=1), "file output:")
@@ -134,12 +149,13 @@ async def test_lines_are_those_of_the_number_asked_for(store: OpenStore, path: P
     assert (await store.sessions.read_output("agent", first_line=390, limit=5)).lines == LINES[390:395]
 
 
+@pytest.mark.parametrize("engine_kind", [SQLITE], ids=["sqlite"])
 @pytest.mark.parametrize(
     "change", ["session_id = NULL", "session_id = x'00'", "session_id = CAST(x'ff' AS TEXT)", "covers_line = 'x'"]
 )
-async def test_a_session_s_own_row_that_is_damaged_is_said(store: OpenStore, path: Path, change: str) -> None:
+async def test_a_session_s_own_row_that_is_damaged_is_said(store: OpenStore, meddler: Meddler, change: str) -> None:
     """It is damage, by the zone's name, and no failure of ours; others are served."""
     await filled(store)
-    damage(path, f"zones SET {change}", "id = 1")
+    damage(meddler, f"zones SET {change}", "id = 1")
     await check_damaged(store.sessions.mount("agent"), f"zone {ZONE}")
     assert (await store.sessions.mount("other")).output.total_lines == 10

@@ -13,12 +13,18 @@ import pytest
 from store.engine import AppendOutput, ArchiveSession, Change, WriteState
 from store.errors import StorageFullError
 from store.zones import agent_current_zone
-from tests.conftest import BEGINNING_MS, OpenStore
+from tests.conftest import BEGINNING_MS, EngineKind, OpenStore
 from tests.contract.made import content_of
-from tests.faults.conftest import OnWriter
+from tests.faults.conftest import SQLITE, OnWriter
 
 LARGE_BYTES = 4_000_000
 ZONE = agent_current_zone("agent")
+
+
+@pytest.fixture
+def engine_kind() -> EngineKind:
+    """Return SQLite: it can be told how many pages its file may have."""
+    return SQLITE
 
 
 async def fill_up(on_writer: OnWriter) -> None:

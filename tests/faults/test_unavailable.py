@@ -14,11 +14,17 @@ from store.errors import StorageUnavailableError
 from store.sqlite import SqliteEngine
 from store.sqlite.handle import SqliteHandle
 from store.zones import agent_current_zone
-from tests.conftest import BEGINNING_MS, OpenStore
-from tests.faults.conftest import OnWriter
+from tests.conftest import BEGINNING_MS, EngineKind, OpenStore
+from tests.faults.conftest import SQLITE, OnWriter
 from tests.store.foreign import meddling
 
 ZONE = agent_current_zone("agent")
+
+
+@pytest.fixture
+def engine_kind() -> EngineKind:
+    """Return SQLite: what fails here is below its engine."""
+    return SQLITE
 
 
 class FailingHandle:
