@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from itertools import groupby
