@@ -25,8 +25,8 @@ from srv.metric_families import FAMILIES, markdown_table
 from srv.slow_calls import STAGES
 from store import errors, limits
 from tests.legacy_dirs import populate
+from tests.litestream import copies, replicating
 from tests.node import programs
-from tests.waiting import until
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -343,42 +343,22 @@ def test_a_backup_made_and_restored_as_the_readme_says_is_the_store_it_was(tmp_p
         assert "OFFSET_MISMATCH" in run(again, tmp_path, "0")[0][1]
 
 
-async def test_a_store_that_litestream_copies_is_restored_as_the_readme_says(tmp_path: Path) -> None:
-    """The file is made anew as it was last, and as it was at an instant."""
+def test_a_store_that_litestream_copies_is_restored_as_the_readme_says(tmp_path: Path) -> None:
+    """At an instant; as it was last tests/system/test_litestream.py restores it."""
     replicate, restore = blocks(BACKUPS)[2:4]
-    copies = tmp_path / "replica" / "ltx" / "0"
-    with started("make run\n", tmp_path), replicating(replicate, tmp_path):
-        await until(lambda: number_in(copies) == 1)
+    command = ["bash", "-c", in_this_place(replicate).replace(sys.prefix, f"exec {sys.prefix}", 1)]
+    replica = tmp_path / "replica"
+    with started("make run\n", tmp_path), replicating(command, environment(tmp_path)) as wait_until:
+        wait_until(lambda: copies(replica) == 1)
         run(APPEND.format("before"), tmp_path, "0")
-        await until(lambda: number_in(copies) == 2)
+        wait_until(lambda: copies(replica) == 2)
         at = datetime.now(UTC)
         run(APPEND.format("after"), tmp_path, "0")
-        await until(lambda: number_in(copies) == 3)
-    for timestamp, expected in ("", ["before", "after"]), (f"-timestamp {at:%Y-%m-%dT%H:%M:%S.%fZ} ", ["before"]):
-        run(restore.replace("restore -o", f"restore {timestamp}-o"), tmp_path, "0")
-        with started("make run\n", tmp_path):
-            assert lines_now(tmp_path) == expected
-
-
-@contextmanager
-def replicating(command: str, home: Path) -> Iterator[None]:
-    """Run Litestream by its command in the README."""
-    with subprocess.Popen(
-        ["bash", "-c", in_this_place(command).replace(sys.prefix, f"exec {sys.prefix}", 1)],
-        cwd=ROOT,
-        env=environment(home),
-        stdout=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-    assert process.returncode == 0
-
-
-def number_in(copies: Path) -> int:
-    """Count what Litestream has stored so far: it looks once a second, and stores a file where there is something new."""
-    return len(list(copies.glob("*.ltx")))
+        wait_until(lambda: copies(replica) == 3)
+    (shown,) = re.findall("`(-timestamp) [0-9TZ:-]+`", sections()[BACKUPS])
+    run(restore.replace("restore -o", f"restore {shown} {at:%Y-%m-%dT%H:%M:%S.%fZ} -o"), tmp_path, "0")
+    with started("make run\n", tmp_path):
+        assert lines_now(tmp_path) == ["before"]
 
 
 def test_a_parent_reads_what_the_readme_shows_and_its_end_stops_the_daemon(agentmux: Path) -> None:

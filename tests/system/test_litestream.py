@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from store.sqlite.check import check_store
+from tests.litestream import PROGRAM, copies, replicating
 from tests.srv.daemon import Daemon
-from tests.waiting import until
 
-LITESTREAM: Final = f"{sys.prefix}/bin/litestream"
 COPIES_OF_TWO_ROUNDS: Final = 8
 """One round is under way when it is asked for; each may come to four, before and after the log is moved."""
 
 CLIENTS: Final = 4
-LINES_OF_CALL: Final = 20
+LINES_OF_CALL: Final = 100
 LINE_BYTES: Final = 1_000
 MOVED_TIMES: Final = 2
 """So often Litestream moves the log, and it is begun anew."""
@@ -29,30 +26,19 @@ WRITTEN_BYTES: Final = 40 << 20
 """And so much is written, so that the daemon finds it time to move the log as well."""
 
 
-@contextmanager
-def replicating(data_dir: Path, replica: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Litestream beside the daemon, ten times as busy as it is by itself; killed at the end, if it runs yet."""
+def command_for(data_dir: Path, replica: Path) -> list[str]:
+    """Have it look ten times as often as it does by itself."""
     place = {"url": f"file://{replica}", "sync-interval": "100ms"}
     database = {"path": str(data_dir / "db" / "zones.db"), "monitor-interval": "100ms", "replica": place}
     settings = data_dir.parent / "litestream.yml"
     settings.write_text(json.dumps({"dbs": [database]}))  # JSON is YAML
-    command = [LITESTREAM, "replicate", "-config", str(settings)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def copies(replica: Path) -> int:
-    """Count what Litestream has stored so far, a file each time it looked."""
-    return len(list((replica / "ltx" / "0").glob("*.ltx")))
+    return [PROGRAM, "replicate", "-config", str(settings)]
 
 
 def restored(replica: Path, target: Path) -> Path:
     """Restore what there is into a directory of data."""
     (target / "db").mkdir(parents=True)
-    command = [LITESTREAM, "restore", "-o", str(target / "db" / "zones.db"), f"file://{replica}"]
+    command = [PROGRAM, "restore", "-o", str(target / "db" / "zones.db"), f"file://{replica}"]
     subprocess.run(command, check=True, umask=0o077, stderr=subprocess.DEVNULL)
     return target
 
@@ -98,13 +84,13 @@ def salts(data_dir: Path) -> bytes:
         return log.read(24)[16:]
 
 
-async def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp_path: Path) -> None:
+def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp_path: Path) -> None:
     """Daemon and Litestream are killed while lines come and both move the log: all but the last moments are there, in order."""
     replica = tmp_path / "replica"
     with Daemon.start(tmp_path / "data") as daemon:
         daemon.call("agent:session:write_state", definition_id="agent-0", content="{}")
-        with replicating(daemon.data_dir, replica):
-            await until(lambda: copies(replica) > 0)
+        with replicating(command_for(daemon.data_dir, replica), os.environ) as wait_until:
+            wait_until(lambda: copies(replica) > 0)
             writers = Writers(daemon)
             seen = {salts(daemon.data_dir)}
 
@@ -112,10 +98,10 @@ async def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp
                 seen.add(salts(daemon.data_dir))
                 return len(seen) > MOVED_TIMES and sum(writers.acknowledged.values()) * LINE_BYTES > WRITTEN_BYTES
 
-            await until(have_both_moved_the_log)
+            wait_until(have_both_moved_the_log)
             by_then = dict(writers.acknowledged)
             enough = copies(replica) + COPIES_OF_TWO_ROUNDS
-            await until(lambda: copies(replica) >= enough)
+            wait_until(lambda: copies(replica) >= enough)
             daemon.process.kill()
         writers.join()
         daemon.kill()
