@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.cluster import Cluster, binary
-from tests.postgres.server import database_url
+from tests.postgres.server import absent, database_url
 from tests.srv.daemon import Daemon, rpc_body
 from tests.test_readme import BACKUPS, blocks
 
