@@ -1,9 +1,8 @@
 """What a line costs a daemon, a PostgreSQL server and its disk: the figures that docs/scaling.md computes with.
 
-    python -m bench.cost postgresql://zonekeeper@/postgres?host=/run/postgresql
+    python -m bench.cost
 
-The server must run on this machine, as the time of its processes is read, and be used by nobody else. Each row has a database
-of its own, which is dropped afterwards.
+It starts a server of its own, with the settings it comes with. Each row has a database of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import asyncpg
 
 from bench import processes, texts
 from bench.client import body
+from bench.cluster import Cluster
 from bench.load import Load, send
 from bench.paper import Cost, computed, costs_of, measured
 from bench.processes import Server
@@ -57,7 +57,14 @@ class Spent:
 
 
 def cost(url: str, directory: Path, lines_of_call: int, seconds: float) -> Cost:
-    """Append for a while, each call for another one of many agents, and say what a line of that cost."""
+    """Append for a while, each call for another one of many agents, and say what a line of that cost.
+
+    Args:
+        url: of a server of this machine that nobody else uses, as a role that may make databases.
+        directory: for the daemon's data.
+        lines_of_call: that come in each call.
+        seconds: for how long.
+    """
     requests = [
         body(
             "append_output",
@@ -140,14 +147,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.cost", description="Say what a line costs (docs/scaling.md)."
     )
-    parser.add_argument("url", help="of a PostgreSQL server of this machine, as a role that may make databases")
     parser.add_argument(
         "--lines", type=int, nargs="+", default=CALLS, metavar="COUNT", help="lines of a call, a row each"
     )
     parser.add_argument("--seconds", type=float, default=15.0, help="for how long lines are appended, in each row")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="zonekeeper-cost-") as directory:
-        costs = [cost(options.url, Path(directory), count, options.seconds) for count in options.lines]
+    server = Cluster()
+    try:
+        with tempfile.TemporaryDirectory(prefix="zonekeeper-cost-") as directory:
+            costs = [cost(server.url, Path(directory), count, options.seconds) for count in options.lines]
+    finally:
+        server.remove()
     table = measured(costs)
     print(table)
     print(computed(costs_of(table)), end="")
