@@ -25,14 +25,13 @@ from bench import processes, texts
 from bench.client import body
 from bench.cluster import Cluster
 from bench.load import Load, send
-from bench.paper import Cost, computed, costs_of, measured
+from bench.paper import LINE_BYTES, Cost, computed, costs_of, measured
 from bench.processes import Server
 
 CALLS: Final = (1, 10, 40, 100)
 """Lines of a call, a row each."""
 
 _AGENTS: Final = 200
-_LINE_BYTES: Final = 500
 _CONNECTIONS: Final = 32
 _WARM_SECONDS: Final = 2.0
 _DATABASE: Final = "zonekeeper_cost"
@@ -69,7 +68,7 @@ def cost(url: str, directory: Path, lines_of_call: int, seconds: float) -> Cost:
         body(
             "append_output",
             definition_id=f"agent-{agent}",
-            lines=texts.lines(agent * 1_000, lines_of_call, _LINE_BYTES),
+            lines=texts.lines(agent * 1_000, lines_of_call, LINE_BYTES),
         )
         for agent in range(_AGENTS)
     ]

@@ -11,6 +11,9 @@ AGENTS: Final = 1_000_000
 LINES_PER_SECOND: Final = 40
 """Of each agent."""
 
+LINE_BYTES: Final = 500
+CONNECTIONS_OF_DAEMON: Final = 5
+
 DAEMON_LOAD: Final = 0.6
 """How much of its one core a daemon is given to do."""
 
@@ -25,7 +28,7 @@ _DAY_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a line of 500 bytes costs.
+    """What a line of `LINE_BYTES` costs.
 
     Attributes:
         lines_of_call: that came in one call.
@@ -80,25 +83,31 @@ def computed(costs: Sequence[Cost]) -> str:
         "server cores",
         "log, GB/s",
         "servers",
+        "connections of each",
         "stored, TB a day",
         f"{DAYS_KEPT} days, $ a month",
+        "a GB of lines, $ a month",
     )
     return _table(head, [_needs(cost) for cost in costs])
 
 
 def _needs(cost: Cost) -> list[str]:
     lines = AGENTS * LINES_PER_SECOND
+    daemons = lines * cost.daemon_us / 1e6 / DAEMON_LOAD
     log_bytes = lines * cost.log_bytes
+    servers = log_bytes / SERVER_LOG_BYTES_PER_SECOND
     stored_bytes = lines * cost.stored_bytes * _DAY_SECONDS
     return [
         f"{cost.lines_of_call}",
         f"{lines / cost.lines_of_call:,.0f}",
-        f"{lines * cost.daemon_us / 1e6 / DAEMON_LOAD:,.0f}",
+        f"{daemons:,.0f}",
         f"{lines * cost.server_us / 1e6:,.0f}",
         f"{log_bytes / 1e9:,.1f}",
-        f"{log_bytes / SERVER_LOG_BYTES_PER_SECOND:,.0f}",
+        f"{servers:,.0f}",
+        f"{daemons / servers * CONNECTIONS_OF_DAEMON:,.0f}",
         f"{stored_bytes / 1e12:,.0f}",
         f"{stored_bytes * DAYS_KEPT / 1e9 * DOLLARS_PER_GB_MONTH:,.0f}",
+        f"{cost.stored_bytes / LINE_BYTES * DOLLARS_PER_GB_MONTH:.3f}",
     ]
 
 

@@ -27,7 +27,7 @@ def test_what_the_agents_need_follows_from_what_was_measured() -> None:
 def test_the_arithmetic_is_that_of_the_page() -> None:
     """Lines of all agents, times what a line costs, over what a daemon, a server and a day have."""
     (row,) = paper.computed([paper.Cost(10, 1.0, 6.0, 3.0, 100.0, 50.0)]).splitlines()[2:]
-    assert row == "| 10 | 4,000,000 | 400 | 120 | 4.0 | 20 | 173 | 96,768 |"
+    assert row == "| 10 | 4,000,000 | 400 | 120 | 4.0 | 20 | 100 | 173 | 96,768 | 0.008 |"
 
 
 def test_the_assumptions_are_those_of_the_code() -> None:
