@@ -73,7 +73,8 @@ def _gated(run: MigrationRun, origins: int) -> bool:
     marker = read_marker(run.data_dir)
     if marker is None or marker.failures or run.sources.objects_path is None:
         return False
-    if marker.sources != identify(run.sources.paths) or marker.origins > origins:
+    is_of_this_store = marker.store == run.store.identity and marker.origins <= origins
+    if not is_of_this_store or marker.sources != identify(run.sources.paths):
         _log.info("migration_marker_outdated", migration=BLOCK_ZONES_V1)
         return False
     return True
@@ -82,7 +83,14 @@ def _gated(run: MigrationRun, origins: int) -> bool:
 async def _write_marker(run: MigrationRun, sources: dict[str, SourceIdentity | None], tally: _Tally) -> None:
     origins = len(await run.store.origins())
     failures = dict(tally.failures)
-    marker = Marker(migrated_at_ms=run.now_ms(), stats=tally.stats, sources=sources, origins=origins, failures=failures)
+    marker = Marker(
+        migrated_at_ms=run.now_ms(),
+        stats=tally.stats,
+        sources=sources,
+        origins=origins,
+        failures=failures,
+        store=run.store.identity,
+    )
     await asyncio.to_thread(write_marker, run.data_dir, marker)
 
 

@@ -1,8 +1,8 @@
 """The marker files: what a finished migration says of itself, and of which files it speaks (LEGACY.md section 2).
 
 A marker may lie: a database restored beside an old marker, a marker that came with an empty installation. So it names
-the files by path, inode, size and time, with what SQLite keeps beside them; and it tells how many origins the store
-knew, because a marker beside a store that was made anew lies too.
+the files by path, inode, size and time, with what SQLite keeps beside them; and it tells which store it was, and how many
+origins that knew, because a marker beside another store, or one that was made anew, lies too.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
         sources: the files it speaks of, by name; null where there was none.
         origins: number of origins the store knew afterwards.
         failures: why each zone or block could not be migrated.
+        store: the identity of the store that took the sessions; null for the file of the data directory.
     """
 
     migrated_at_ms: int
@@ -48,6 +49,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceIdentity | None]
     origins: int
     failures: dict[str, str]
+    store: str | None = None
 
 
 class PromotionEvidence(msgspec.Struct, frozen=True):

@@ -66,6 +66,7 @@ class Rehearsal:
     def __init__(self, store: StoredSessions | None) -> None:
         """Begin with what the store holds."""
         self._store = store
+        self.identity = None if store is None else store.identity
         self._sessions: dict[Zone, _Session | None] = {}
 
     async def apply(self, batch: Sequence[Change]) -> list[Outcome]:

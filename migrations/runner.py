@@ -13,7 +13,7 @@ import structlog
 
 from migrations.block_zones_v1 import migrate_block_zones_v1
 from migrations.promote_template_sessions_v1 import migrate_promote_template_sessions_v1
-from migrations.records import MigrationReport, Progress
+from migrations.records import MigrationInterruptedError, MigrationReport, Progress
 from migrations.rehearsal import Rehearsal
 from migrations.sources import SCRATCH_DIR, LegacySources, MigrationRun
 from store.engine import Engine
@@ -37,7 +37,8 @@ async def run_migrations(
 ) -> list[MigrationReport]:
     """Run `migrate_block_zones_v1`, then `migrate_promote_template_sessions_v1`. Doing it again changes nothing.
 
-    Nobody else may write to the store meanwhile, and one process at a time may do this to a data directory.
+    One process at a time may do this to a data directory. Of the daemons on one database one migrates, and the others wait for
+    that and then look themselves; what an earlier one has taken over is there by then.
 
     Args:
         data_dir: the data directory, where the legacy databases are looked for and the markers stand.
@@ -59,7 +60,12 @@ async def run_migrations(
     sources = LegacySources(data_dir, data_dir / SCRATCH_DIR, dry_run=False, busy_ms=busy_ms)
     await asyncio.to_thread(sources.close)  # removes what a killed run left behind
     run = MigrationRun(data_dir, sources, engine, now_ms, progress, stop, force=force, dry_run=False, busy_ms=busy_ms)
-    return await _run(run)
+    if not any(sources.paths.values()):
+        return await _run(run)
+    async with engine.turn(stop) as is_ours:
+        if not is_ours:
+            raise MigrationInterruptedError("another daemon migrates to the same store; the next start goes on")
+        return await _run(run)
 
 
 async def plan_migrations(

@@ -252,6 +252,9 @@ class Engine(ABC):
     name: str
     """What `srv:status` calls it."""
 
+    identity: str | None = None
+    """What tells the store from every other one; None where it is the data directory's own file."""
+
     sync_seconds: float = 0.0
     """Of the last `apply`: how long its changes took to be made durable once all were made, which is the disk's share."""
 

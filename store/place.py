@@ -45,6 +45,9 @@ def is_no_target(shown: str) -> str:
 class StoredSessions(Protocol):
     """What is asked of sessions as they are stored: a part of `store.engine.Engine`, where each verb is described."""
 
+    identity: str | None
+    """See `Engine.identity`."""
+
     async def zone_stat(self, zone: Zone) -> ZoneStat | None:
         """See `Engine.zone_stat`."""
 

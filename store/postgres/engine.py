@@ -27,7 +27,7 @@ from store.postgres.durability import Facts
 from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
 from store.postgres.opening import check_server, opening
-from store.postgres.schema import SCHEMA_VERSION, upgrade, version_of
+from store.postgres.schema import SCHEMA_VERSION, identity_of, upgrade, version_of
 from store.postgres.standing import begin_copy, check_target, check_whole, set_standing, settle
 from store.postgres.turn import Turn
 from store.readers import Readers
@@ -198,6 +198,7 @@ class PostgresEngine(ReadingEngine):
             self._ask_facts()
             with handle.read_transaction():
                 facts = _durability_facts(handle)
+                self.identity = identity_of(handle)
         self._durability = facts.durability(self._terms.durability)
         if self._durability.level < self._terms.durability:
             raise StoreRefusedError(
@@ -212,6 +213,7 @@ class PostgresEngine(ReadingEngine):
                 version = version_of(handle, self._shown)
                 if version:
                     check_whole(handle, self._shown)
+                    self.identity = identity_of(handle)
                 return version
 
     def _begin_copy(self) -> None:

@@ -7,6 +7,7 @@ role without the right to make tables will do.
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
 import asyncpg
@@ -79,6 +80,12 @@ def version_of(handle: PostgresHandle, shown: str) -> int:
     return int(version)
 
 
+def identity_of(handle: PostgresHandle) -> str:
+    """Return what tells a store from every other one."""
+    ((identity,),) = handle.fetch(_STATEMENTS["identity"])
+    return str(identity)
+
+
 def _check(version: int, shown: str) -> None:
     if version > SCHEMA_VERSION:
         raise StoreRefusedError(
@@ -92,7 +99,7 @@ def _take_steps(handle: PostgresHandle, shown: str) -> None:
         if version_of(handle, shown) == 0:
             handle.script(_DEFINITIONS["schema"].text)
             handle.script(_DEFINITIONS["version"].text)
-            handle.fetch(_STATEMENTS["first_version"])
+            handle.fetch(_STATEMENTS["first_version"], identity=uuid.uuid4())
         ((version, _),) = handle.fetch(_STATEMENTS["lock_version"])
         _check(version, shown)
         for step in _STEPS[version:]:

@@ -8,10 +8,12 @@
 CREATE SCHEMA IF NOT EXISTS zonekeeper;
 
 -- name: version
--- One row. What the standings mean: `store.records.Standing`.
+-- One row. What the standings mean: `store.records.Standing`. The identity tells a store from every other one; a replica and a
+-- restored backup have that of the store they come from.
 CREATE TABLE IF NOT EXISTS zonekeeper.version (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     number   integer NOT NULL,
+    identity uuid    NOT NULL,
     standing text    NOT NULL DEFAULT 'own' CHECK (standing IN ('own', 'copying', 'copied'))
 );
 

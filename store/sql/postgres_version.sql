@@ -10,7 +10,11 @@ SELECT number, standing FROM zonekeeper.version;
 
 -- name: first_version
 -- The version of a schema that has nothing else yet.
-INSERT INTO zonekeeper.version (number) VALUES (0) ON CONFLICT DO NOTHING;
+INSERT INTO zonekeeper.version (number, identity) VALUES (0, :identity) ON CONFLICT DO NOTHING;
+
+-- name: identity
+-- Which store it is.
+SELECT identity FROM zonekeeper.version;
 
 -- name: lock_version
 -- Both, and nobody else changes them meanwhile.

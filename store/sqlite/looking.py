@@ -87,6 +87,9 @@ class SqliteSessions:
     The verbs are those of `store.place.StoredSessions`. They block: this is for a process that does nothing else meanwhile.
     """
 
+    identity: str | None = None
+    """See `Engine.identity`."""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Keep the handle."""
         self._handle = SqliteHandle(connection)

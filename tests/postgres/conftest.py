@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,13 @@ Opener = Callable[[str], Awaitable[PostgresEngine]]
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     """Return the URL of an empty database."""
     yield await DATABASES.url_of(tmp_path)
+    DATABASES.release(tmp_path)
+
+
+@pytest.fixture
+def empty_url(tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty database, to a test that has no event loop."""
+    yield asyncio.run(DATABASES.url_of(tmp_path))
     DATABASES.release(tmp_path)
 
 

@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,8 @@ from srv.app import open_store
 from srv.cli import main
 from srv.copy_command import end_of
 from srv.exits import Exit, StartFailedError
-from tests.postgres.server import DATABASES
 from tests.srv.daemon import ROOT, Daemon
 from tests.test_readme import blocks
-
-
-@pytest.fixture
-def empty_url(tmp_path: Path) -> Iterator[str]:
-    """Return the URL of an empty database, to a test that has no event loop."""
-    yield asyncio.run(DATABASES.url_of(tmp_path))
-    DATABASES.release(tmp_path)
-
 
 LINE = "x" * 1_000_000
 AGENTS = ["agent-0", "agent-1", "agent-2"]
