@@ -27,6 +27,9 @@ CALLERS: Final[dict[str, dict[type[Actor], int]]] = {
 }
 """How many of each kind speak for each agent. Where nobody else appends a careful one is nearly always right."""
 
+_AGAIN_SECONDS_MAX: Final = 0.02
+"""So long at most a caller waits that is to come again shortly."""
+
 _MEETINGS: Final = {"STALE_SESSION", "OFFSET_MISMATCH", "REVISION_MISMATCH"}
 _CHANGES: Final = {"append_output", "write_state", "archive"}
 
@@ -119,6 +122,8 @@ class Crowd:
                 return
             except RefusedError as error:
                 self._note(actor, error)
+                if error.data.get("retry") is True:
+                    await asyncio.sleep(actor.random.uniform(0, _AGAIN_SECONDS_MAX))  # as a client does that is told so
 
     def _note(self, actor: Actor, error: RefusedError) -> None:
         assert self._is_expected(error), f"{actor.name}: {error}"

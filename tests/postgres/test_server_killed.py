@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from tests.faults.soak import Plan, killed_at_an_answer, killed_at_an_instant, soak_store
+from tests.faults.soak import Plan, killed_at_an_instant, soak_store
 from tests.postgres.soak import DAEMONS, cluster_site, server_killed, server_restarted
 
-ENDINGS = (server_killed, killed_at_an_answer, server_restarted, killed_at_an_instant, server_killed)
+ENDINGS = (server_killed, killed_at_an_instant, server_restarted)
 
 
 async def test_no_change_is_lost_or_doubled(tmp_path: Path) -> None:
