@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from store.changes import Changes
-from store.engine import CopySession, DropSession
+from store.copied import CopySession, DropSession
 from store.handle import Handle, SessionKey
 from store.imports import read_chunks
 from store.limits import TIME_MS_MAX

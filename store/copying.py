@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from store import reads
+from store.copied import CopySession, DropSession
 from store.copy_pieces import Chunks, GoneError, Piece, differ, lacking, read_piece, sha256_of
-from store.engine import Change, CopySession, DropSession, Outcome
+from store.engine import Change, Outcome
 from store.errors import StorageDamagedError, StoreRefusedError
 from store.handle import Handle, SessionKey
 from store.limits import COPY_BYTES_MAX, COPY_SESSIONS_MAX

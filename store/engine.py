@@ -11,17 +11,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from store.copied import CopySession, DropSession
 from store.pieces import CompressParts
 from store.records import (
     AgentStat,
     Appended,
     Archived,
     ArchiveSummary,
-    FilePiece,
     ImportFile,
     Mount,
     Page,
-    SessionFacts,
     SessionState,
     Written,
     ZoneStat,
@@ -185,46 +184,6 @@ class CompleteSession:
     target: Zone
     names: tuple[str, ...]
     covers_line: int | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes this change holds in the queue."""
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class CopySession:
-    """Make a session what it is in another store, to its id, revisions and times; gives the id of one that stood in its place.
-
-    None where nobody did. One that did goes to a zone at the end of time, until it is copied itself. The session may be there
-    already, in whatever zone: then its row and the pieces are brought up to date, and files that it does not have any more
-    go. Doing it again changes nothing. For the target of a copy alone, which nobody serves.
-
-    Attributes:
-        facts: the session as it is to be, once all pieces of it are copied.
-        pieces: what its files lack: of an output from the very byte at which the copy's ends, else the whole file.
-    """
-
-    facts: SessionFacts
-    pieces: tuple[FilePiece, ...] = ()
-
-    @property
-    def zone(self) -> Zone:
-        """Where the session is to be."""
-        return self.facts.zone
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes this change holds in the queue."""
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class DropSession:
-    """Delete a session that the other store does not have any more; gives None. As `CopySession`, for targets alone."""
-
-    zone: Zone
-    session_id: str
 
     @property
     def size_bytes(self) -> int:

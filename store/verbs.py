@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from store.changes import Changes
+from store.copied import CopySession, DropSession
 from store.copies import Copies
 from store.engine import (
     AppendOutput,
     ArchiveSession,
     Change,
     CompleteSession,
-    CopySession,
-    DropSession,
     ImportSession,
     KeepPreview,
     MoveSession,

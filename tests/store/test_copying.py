@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from store import copying, reads
+from store.copied import CopySession
 from store.copying import CopyReport, CopyStoppedError
 from store.engine import (
     AppendOutput,
     Change,
     CompleteSession,
-    CopySession,
     Engine,
     KeepPreview,
     MoveSession,
