@@ -97,11 +97,10 @@ class Databases:
 
     async def _emptied(self, url: str) -> str:
         name = self.free.pop()
-        await execute(
-            database_url(url, name),
-            *(f"DELETE FROM zonekeeper.{table}" for table in _TABLES),
-            "UPDATE zonekeeper.version SET standing = 'own'",
-        )
+        emptied = [f"DELETE FROM zonekeeper.{table}" for table in _TABLES]
+        # At once, in one transaction that nobody needs on the disk: this is done before nearly every test.
+        anew = ["SET synchronous_commit = off", *emptied, "UPDATE zonekeeper.version SET standing = 'own'"]
+        await execute(database_url(url, name), "; ".join(anew))
         return name
 
 
