@@ -31,7 +31,7 @@ from srv.listen import CannotListenError
 from srv.logs import hide_in_logs
 from srv.metric_families import Counted
 from srv.metrics import Metrics
-from srv.process import leave_alone_what_stays, new_loop, raise_file_limit
+from srv.process import leave_alone_what_stays, new_loop, raise_file_limit, stop_at_signal
 from srv.progress import Show
 from srv.setting_table import PROCESS_SETTINGS
 from srv.stopping import Stop
@@ -158,19 +158,18 @@ async def copy_place(
         The members of `CopyReport`, and `source_connections`: how many daemons had to the source, as far as its engine tells.
 
     Raises:
-        StartFailedError: a store cannot be used, is no target, or it was asked to stop.
+        StartFailedError: it was asked to stop. Else as `store.moving.copy_place`.
     """
     try:
-        with failures_as_exits():
-            report, connections = await moving.copy_place(
-                source,
-                target,
-                is_held=is_held,
-                progress=progress,
-                stop=stop,
-                verify_all=verify_all,
-                at_one_instant=at_one_instant,
-            )
+        report, connections = await moving.copy_place(
+            source,
+            target,
+            is_held=is_held,
+            progress=progress,
+            stop=stop,
+            verify_all=verify_all,
+            at_one_instant=at_one_instant,
+        )
     except CopyStoppedError as error:
         message = "interrupted; run it again to go on where it stopped"
         raise StartFailedError(Exit.FAILED, message) from error
@@ -183,8 +182,31 @@ def copy_store(data_dir: Path, copy: Path, progress: Callable[[int, int], None])
     Raises:
         StartFailedError: it cannot be read, or the copy not be written.
     """
-    try:
+    with _copy_failures(copy):
         return backup.copy_store(data_dir / STORE_FILE, copy, progress)
+
+
+async def copy_database(place: Place, copy: Path, progress: Show) -> Copied:
+    """Copy a database as it is at one instant into one empty file, as `copy_store` does a file, until a signal stops it.
+
+    Raises:
+        StartFailedError: it cannot be read, or the copy not be written, or it was asked to stop.
+    """
+    with _copy_failures(copy):
+        stop = stop_at_signal().is_set
+        done = await copy_place(
+            place, FilePlace(copy), is_held=False, progress=progress, stop=stop, at_one_instant=True
+        )
+        if done["failures"]:
+            zone, reason = done["failures"][0]
+            raise StartFailedError(Exit.STORE_REFUSED, f"{zone}: {reason}; zonekeeper doctor tells more")
+        return backup.as_one_file(copy)
+
+
+@contextlib.contextmanager
+def _copy_failures(copy: Path) -> Iterator[None]:
+    try:
+        yield
     except StorageFullError as error:
         raise StartFailedError(Exit.FAILED, f"the disk of {copy.parent} is full: nothing was left there") from error
     except StoreRefusedError as error:

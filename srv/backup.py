@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from srv import app
+from srv import app, process
 from srv.backup_file import PartialFile, remove_leftovers
 from srv.config import Settings
 from srv.data_dir import STORE_FILE
@@ -66,15 +66,15 @@ class Done:
 def backup(options: argparse.Namespace, settings: Settings) -> int:
     """Copy the store and print what was done."""
     configure_logs(None, "error")
-    if not settings.data_dir.is_dir():
+    if settings.store is None and not settings.data_dir.is_dir():
         raise StartFailedError(Exit.WRONG_USAGE, f"the data directory {settings.data_dir} does not exist")
     destination = destination_of(options.destination, settings.data_dir, time.time())
-    if not (settings.data_dir / STORE_FILE).exists():
+    if settings.store is None and not (settings.data_dir / STORE_FILE).exists():
         raise StartFailedError(
             Exit.FAILED, f"there is no store in {settings.data_dir} yet, so there is nothing to copy"
         )
     with _stopped_by_signals(), progress_bar() as show:
-        done = _back_up(settings.data_dir, destination, show)
+        done = _back_up(settings, destination, show)
     write_out(done.as_json() if options.json else done.as_text())
     return Exit.STOPPED
 
@@ -106,14 +106,18 @@ def destination_of(text: str, data_dir: Path, now_seconds: float) -> Path:
     return path
 
 
-def _back_up(data_dir: Path, destination: Path, show: Show) -> Done:
+def _back_up(settings: Settings, destination: Path, show: Show) -> Done:
     started = time.monotonic()
-    directory = destination.parent
+    data_dir, directory = settings.data_dir, destination.parent
     remove_leftovers(directory)
-    _check_room(data_dir, directory)
+    if settings.store is None:
+        _check_room(data_dir, directory)
     try:
         with PartialFile(directory) as partial:
-            copied = app.copy_store(data_dir, partial.path, lambda done, total: show("copy", done, total))
+            if settings.store is None:
+                copied = app.copy_store(data_dir, partial.path, lambda done, total: show("copy", done, total))
+            else:
+                copied = process.run(app.copy_database(app.place_of(data_dir, settings.store), partial.path, show))
             _verify(partial.path, data_dir, show)
             partial.publish(destination)
     except FileExistsError as error:

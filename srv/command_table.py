@@ -149,8 +149,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ),
             _flag("--json", "print what was done as JSON"),
         ),
-        lambda: _DATA_DIR,
-        (*CLIENT_EXITS, Exit.STORE_REFUSED),
+        lambda: _rows("data-dir", "store"),
+        (*CLIENT_EXITS, Exit.STORE_REFUSED, Exit.STORE_AWAY),
     ),
     Command(
         "daemon",

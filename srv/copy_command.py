@@ -93,14 +93,15 @@ def end_of(name: str, text: str) -> End:
 
 async def _copy(source: End, target: End, show: Show, *, is_held: bool, verify_all: bool) -> dict[str, Any]:
     stop = process.stop_at_signal()
-    return await app.copy_place(
-        app.place_at(source.where),
-        app.place_at(target.where),
-        is_held=is_held and source.data_dir is not None,
-        progress=show,
-        stop=stop.is_set,
-        verify_all=verify_all,
-    )
+    with app.failures_as_exits():
+        return await app.copy_place(
+            app.place_at(source.where),
+            app.place_at(target.where),
+            is_held=is_held and source.data_dir is not None,
+            progress=show,
+            stop=stop.is_set,
+            verify_all=verify_all,
+        )
 
 
 @contextmanager

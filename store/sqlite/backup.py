@@ -60,14 +60,23 @@ def _copied(source: sqlite3.Connection, path: Path, copy: Path, progress: Callab
     with transaction(source):
         if check_version(source, path) == 0:
             raise StoreRefusedError(f"{path} is not a store yet, so there is nothing to copy")
-        ((sessions, archives, _),) = SqliteHandle(source).rows("count_sessions")  # of an older form as well
         _copy_pages(source, copy, progress)
-    # What is copied says that it uses a write-ahead log. A file that is to be one file must not.
-    with closing(sqlite3.connect(copy, isolation_level=None)) as target:
+    return as_one_file(copy)
+
+
+def as_one_file(copy: Path) -> Copied:
+    """Have a copy that nobody has open need no write-ahead log beside it, which its first page says that it uses.
+
+    Raises:
+        StoreRefusedError: it still wants one.
+        StorageFullError, StorageUnavailableError: it cannot be written.
+    """
+    with translated(f"the copy {copy}"), closing(sqlite3.connect(copy, isolation_level=None)) as target:
         target.execute("PRAGMA locking_mode = EXCLUSIVE")
         (mode,) = target.execute("PRAGMA journal_mode = DELETE").fetchone()
-    if mode != "delete":
-        raise StoreRefusedError(f"{copy} still wants a write-ahead log beside it (journal_mode {mode})")
+        if mode != "delete":
+            raise StoreRefusedError(f"{copy} still wants a write-ahead log beside it (journal_mode {mode})")
+        ((sessions, archives, _),) = SqliteHandle(target).rows("count_sessions")  # of an older form as well
     return Copied(copy.stat().st_size, sessions, archives)
 
 
