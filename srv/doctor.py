@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from srv import app
 from srv.config import Settings
 from srv.data_dir import STORE_FILE
 from srv.doctor_environment import environment_checks, running_daemon
 from srv.doctor_migration import migration_checks
 from srv.doctor_report import Report
 from srv.exits import Exit, StartFailedError
-from srv.health import store_checks
+from srv.health import database_checks, store_checks
 from srv.logs import configure_logs
 from srv.output import write_out
 from srv.progress import Show, progress_bar
@@ -31,9 +32,13 @@ def examine(settings: Settings, show: Show) -> Report:
     """Check a data directory, whether or not a daemon runs on it."""
     data_dir = settings.data_dir
     report = Report(data_dir)
-    store = store_checks(data_dir / STORE_FILE, show)
-    migration, migration_facts = migration_checks(data_dir, None, show, can_read_store=store.can_be_read)
-    environment, environment_facts = environment_checks(settings, running_daemon(data_dir), store.facts)
+    if settings.store is None:
+        store = store_checks(data_dir / STORE_FILE, show)
+    else:
+        store = database_checks(app.place_of(data_dir, settings.store), show)
+    migration, migration_facts = migration_checks(data_dir, settings.store, show, can_read_store=store.can_be_read)
+    file_facts = store.facts if settings.store is None else None
+    environment, environment_facts = environment_checks(settings, running_daemon(data_dir), file_facts)
     report.checks = [*store.checks, *migration, *environment]
     report.findings_left_off = store.findings_left_off
     report.facts = {"store": store.facts, "migration": migration_facts, "environment": environment_facts}

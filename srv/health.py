@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -18,8 +18,10 @@ from srv.exits import Exit, StartFailedError
 from srv.output import size_in_words
 from srv.progress import Show
 from srv.version import VERSION
+from store.checks import Finding as StoreFinding
 from store.engine import Engine
 from store.errors import StoreError
+from store.place import Place
 from store.records import SessionCounts
 from store.sqlite.check import StoreCheck, check_store
 from store.sqlite.structure import sqlite_facts
@@ -32,6 +34,13 @@ RATE_BYTES_MIN: Final = 16 * 1024 * 1024
 """Below this the time that a check takes says nothing of its speed."""
 
 _log = structlog.get_logger()
+
+
+class Found(Protocol):
+    """What checking a store has found, whatever engine keeps it."""
+
+    is_open: bool
+    findings: list[StoreFinding]
 
 
 class Health:
@@ -136,11 +145,41 @@ def store_checks(path: Path, show: Show) -> StoreChecks:
         "structure": "SQLite finds nothing wrong",
         "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
         "orphans": "no content without a session",
-        "files": f"{found.files} files in {found.parts} parts, {_sizes(found)}{_rate(found)}",
+        "files": f"{found.files} files in {found.parts} parts, {_sizes(found)}{_rate(found.content_bytes, found.seconds)}",
     }
     checks = [_store_check(name, detail, found) for name, detail in seen.items()]
     not_facts = {"path", "exists", "is_open", "findings", "findings_left_off"}
     facts = {"path": str(path), **{name: value for name, value in asdict(found).items() if name not in not_facts}}
+    return StoreChecks(checks, facts, found.findings_left_off, found.is_open)
+
+
+def database_checks(place: Place, show: Show) -> StoreChecks:
+    """Check a store in a database, beside the daemons that use it or where there are none. Nothing is written.
+
+    Args:
+        place: where it is.
+        show: told how far the check is.
+    """
+    from store.postgres.check import check_database  # noqa: PLC0415 - asyncpg is there where it was asked for
+
+    found = check_database(place, show)
+    if not found.exists:
+        none_yet = Check.of("store", "open", f"there is no store {place.shown} yet: the first start makes it")
+        return StoreChecks([none_yet], None, 0, can_be_read=True)
+    rate = _rate(found.content_bytes, found.seconds)
+    seen = {
+        "open": f"{found.shown}, {found.daemon_connections} connections of daemons",
+        "schema": "as this version makes it"
+        if found.standing != "copied"
+        else "as this version makes it; not served yet",
+        "server": f"PostgreSQL {found.server_version}, its clock {found.clock_ahead_ms:+d} ms",
+        "rights": "all that a daemon needs",
+        "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
+        "files": f"{found.files} files in {found.parts} parts, {size_in_words(found.content_bytes)}{rate}",
+    }
+    checks = [_store_check(name, detail, found) for name, detail in seen.items()]
+    not_facts = {"exists", "is_open", "findings", "findings_left_off"}
+    facts = {name: value for name, value in asdict(found).items() if name not in not_facts}
     return StoreChecks(checks, facts, found.findings_left_off, found.is_open)
 
 
@@ -150,14 +189,14 @@ def _sizes(found: StoreCheck) -> str:
     return size_in_words(found.content_bytes) + room
 
 
-def _rate(found: StoreCheck) -> str:
+def _rate(content_bytes: int, seconds: float) -> str:
     """Say how fast it was, where there was enough to tell."""
-    if found.content_bytes < RATE_BYTES_MIN:
+    if content_bytes < RATE_BYTES_MIN:
         return ""
-    return f", {size_in_words(int(found.content_bytes / found.seconds))} a second"
+    return f", {size_in_words(int(content_bytes / seconds))} a second"
 
 
-def _store_check(name: str, detail: str, found: StoreCheck) -> Check:
+def _store_check(name: str, detail: str, found: Found) -> Check:
     if not found.is_open and name != "open":
         return Check("store", name, State.SKIPPED, "the store cannot be read")
     findings = [

@@ -254,7 +254,7 @@ class Copier:
         in_the_way = []
         for outcome, ((_, facts), pieces) in zip(self._applied(changes), sessions, strict=True):
             if isinstance(outcome, Exception):
-                self.report.failures.append((facts.zone, str(outcome)))
+                self.report.failures.append((str(facts.zone), str(outcome)))
                 continue
             if isinstance(outcome, str):
                 in_the_way.append(outcome)
@@ -279,7 +279,7 @@ class Copier:
                 self._count(piece.size_bytes)
                 self.report.bytes_copied += piece.size_bytes
                 if sha256_of(read_piece(handle, described[0], facts.zone, piece)) != piece.sha256:
-                    self.report.failures.append((facts.zone, f"file {piece.name} was not stored as it was read"))
+                    self.report.failures.append((str(facts.zone), f"file {piece.name} was not stored as it was read"))
 
     def _count(self, size_bytes: int) -> None:
         self.report.files_verified += 1
@@ -314,7 +314,7 @@ class Copier:
                 sums.append(sha256_of(read_piece(handle, described[0], facts.zone, whole)))
         self._count(file.size_bytes)
         if sums[0] != sums[1]:
-            self.report.failures.append((facts.zone, f"file {file.name} has other bytes in the copy"))
+            self.report.failures.append((str(facts.zone), f"file {file.name} has other bytes in the copy"))
         return sums[1]
 
 

@@ -179,3 +179,11 @@ class StoreAwayError(Exception):
 
 class StoreRefusedError(Exception):
     """The store cannot be opened: foreign, damaged, or written by a newer program. Ends the start-up with exit code 4."""
+
+
+class NoStoreYetError(StoreRefusedError):
+    """There is no store yet, and whoever only reads makes none."""
+
+    def __init__(self, shown: str) -> None:
+        """Say where."""
+        super().__init__(f"there is no store {shown} yet")

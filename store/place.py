@@ -24,11 +24,6 @@ def half_a_copy(shown: str) -> str:
     return f"{shown} is a copy that is not whole; run the same zonekeeper copy again, which goes on where it was"
 
 
-def not_there(shown: str) -> str:
-    """Say that there is no store yet."""
-    return f"there is no store {shown} yet"
-
-
 def older(shown: str, version: int, known: int) -> str:
     """Say that a store has to be brought up to date before others than its daemon read it."""
     return (
@@ -114,7 +109,8 @@ class Place(ABC):
             is_held: as in `ask`.
 
         Raises:
-            StoreRefusedError: there is no store yet, or it is in another form than this version's.
+            NoStoreYetError: there is none.
+            StoreRefusedError: it is in another form than this version's.
             StoreAwayError, StoreError: it cannot be read.
         """
 

@@ -7,20 +7,18 @@ nobody.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from store import reads
-from store.checks import RESTORE, FileName, Finding
-from store.errors import StorageDamagedError, StoreAwayError, StoreError, StoreRefusedError
+from store.checks import FileName, Finding
+from store.errors import NoStoreYetError, StorageDamagedError, StoreAwayError, StoreError, StoreRefusedError
 from store.handle import SessionKey
-from store.limits import MIB
 from store.lines import count_lines
 from store.parts import Part
-from store.place import Reader
+from store.place import Place, Reader
 from store.postgres.handle import PostgresHandle
-from store.postgres.place import DatabasePlace
 from store.postgres.schema import SCHEMA_VERSION
 from store.postgres.statements import load_statements
 from store.records import SessionFacts, Standing
@@ -88,7 +86,7 @@ class DatabaseCheck:
             self.findings_left_off += 1
 
 
-def check_database(place: DatabasePlace, progress: Progress) -> DatabaseCheck:
+def check_database(place: Place, progress: Progress) -> DatabaseCheck:
     """Check a store. Nothing is written, and one that cannot be read is a finding, not an error.
 
     Args:
@@ -98,13 +96,12 @@ def check_database(place: DatabasePlace, progress: Progress) -> DatabaseCheck:
     began = time.monotonic()
     found = DatabaseCheck(place.shown)
     try:
-        if place.is_made():
-            with place.reader() as reader:
-                found.is_open = True
-                _check_server(reader, found)
-                _check_sessions(reader, found, progress)
-        else:
-            found.exists = False
+        with place.reader() as reader:
+            found.is_open = True
+            _check_server(reader, found)
+            _check_sessions(reader, found, progress)
+    except NoStoreYetError:
+        found.exists = False
     except (StoreError, StoreRefusedError, StoreAwayError) as error:
         hint = error.hint if isinstance(error, StoreError) else "See to that, and run the doctor again."
         found.add(Finding("sessions" if found.is_open else "open", "STORE_UNREADABLE", str(error), hint))
@@ -154,14 +151,13 @@ def _check_sessions(reader: Reader, found: DatabaseCheck, progress: Progress) ->
 def _check_files(reader: Reader, found: DatabaseCheck, key: SessionKey, facts: SessionFacts) -> None:
     for file in facts.files:
         found.files += 1
-        name = FileName(facts.zone, file.name)
+        name = FileName(str(facts.zone), file.name)
         try:
             with reader.transaction() as handle:
                 for part in read_parts(handle, key, facts.zone, file.name):
                     _check_part(found, name, part)
         except StorageDamagedError as error:
-            message, hint = str(error), name.hint
-            found.add(Finding("files", "PART_DAMAGED", message, hint, zone=facts.zone, file=file.name))
+            found.add(Finding("files", "PART_DAMAGED", str(error), name.hint, zone=str(facts.zone), file=file.name))
 
 
 def _check_part(found: DatabaseCheck, name: FileName, part: Part) -> None:

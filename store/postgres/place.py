@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from store.errors import StoreRefusedError
-from store.place import Answer, Place, Reader, StoredSessions, not_there, older
+from store.errors import NoStoreYetError, StoreRefusedError
+from store.place import Answer, Place, Reader, StoredSessions, older
 from store.postgres.connections import Address, Connections
 from store.postgres.engine import PostgresEngine, open_postgres
 from store.postgres.failures import translated
@@ -67,7 +67,7 @@ class DatabasePlace(Place):
         with handle.read_transaction():
             version = version_of(handle, self.shown)
         if version == 0:
-            raise StoreRefusedError(not_there(self.shown))
+            raise NoStoreYetError(self.shown)
         if version < SCHEMA_VERSION:
             raise StoreRefusedError(older(self.shown, version, SCHEMA_VERSION))
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from store.errors import StoreError, StoreRefusedError
-from store.place import Answer, Place, Reader, StoredSessions, not_there, older
+from store.errors import NoStoreYetError, StoreError, StoreRefusedError
+from store.place import Answer, Place, Reader, StoredSessions, older
 from store.sqlite.engine import SqliteEngine, open_sqlite
 from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
@@ -52,11 +52,11 @@ class FilePlace(Place):
     def reader(self, *, is_held: bool = False) -> Iterator[Reader]:
         """See `Place.reader`."""
         if not size_of(self.path):
-            raise StoreRefusedError(not_there(self.shown))
+            raise NoStoreYetError(self.shown)
         with translated(f"the store {self.path}"), open_for_long(self.path, is_held=is_held) as connection:
             version = check_version(connection, self.path, is_target=True)
             if version == 0:
-                raise StoreRefusedError(not_there(self.shown))
+                raise NoStoreYetError(self.shown)
             if version < SCHEMA_VERSION:
                 raise StoreRefusedError(older(self.shown, version, SCHEMA_VERSION))
             yield Reader(self.shown, SqliteHandle(connection), translated)

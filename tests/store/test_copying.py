@@ -22,7 +22,7 @@ from store.engine import (
     Outcome,
     WriteState,
 )
-from store.errors import StorageUnavailableError, StoreRefusedError
+from store.errors import StorageDamagedError, StorageUnavailableError, StoreRefusedError
 from store.moving import copy_place
 from store.place import Place
 from store.postgres.place import DatabasePlace
@@ -33,7 +33,8 @@ from store.stored import read_parts
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import AGENT, OTHER, archived_at, session_from
-from tests.postgres.server import DATABASES
+from tests.postgres.server import DATABASES, execute
+from tests.store.foreign import meddling
 
 NOW = BEGINNING_MS + 5_000
 
@@ -247,6 +248,28 @@ async def test_an_earlier_state_is_not_copied_over_a_later_one(source: Place, ta
     with pytest.raises(StoreRefusedError, match="an earlier state"):
         await copy(source, target)
     assert await content_of(target) == before
+
+
+async def test_what_is_damaged_is_named_and_keeps_the_copy_from_being_served(
+    store: OpenStore, source: Place, target: Place, tmp_path: Path
+) -> None:
+    """All else is copied; once it is mended in the source another run copies it."""
+    zone = agent_current_zone(AGENT)
+    if store.engine.name == "sqlite":
+        with meddling(tmp_path / "zones.db") as connection:
+            connection.execute("UPDATE file_parts SET crc32 = 1 WHERE name = 'output.state.json' AND start_byte > 0")
+    else:
+        spoil = "UPDATE zonekeeper.file_parts SET crc32 = 1 WHERE name = 'output.state.json' AND start_byte > 0"
+        await execute(await DATABASES.url_of(tmp_path), spoil)
+    report = await copy(source, target)
+    assert [where for where, _ in report.failures] == [zone]
+    with pytest.raises(StoreRefusedError, match="not whole"):
+        await target.open()
+    with pytest.raises(StorageDamagedError):
+        await store.sessions.read_session_state(AGENT)
+    await store.sessions.write_session_state(AGENT, b"{}" * 40_000)
+    assert (await copy(source, target)).failures == []
+    assert await content_of(target) == await content_of(source)
 
 
 async def test_a_failing_target_ends_the_copy(source: Place, target: Place, monkeypatch: pytest.MonkeyPatch) -> None:
