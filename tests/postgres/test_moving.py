@@ -51,6 +51,12 @@ def copies(capsys: pytest.CaptureFixture[str]) -> Copies:
     return Copies(capsys)
 
 
+def archives_of(daemon: Daemon) -> list[dict[str, Any]]:
+    """List the archives of an agent, but for the previews, which are worked out when there is time."""
+    rows = daemon.call("agent:session:list_archives", definition_id="agent-2")
+    return [{**row, "preview": None} for row in rows]
+
+
 async def killed_midway(url: str, *words: str) -> None:
     """Run a command, and kill it once the database has its first sessions."""
     process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -82,7 +88,7 @@ def test_moving_to_postgresql_and_back(tmp_path: Path, empty_url: str, copies: C
         written = daemon.call("agent:session:write_state", definition_id="agent-1", content="{}")
         daemon.call("agent:session:archive", definition_id="agent-2")
         seen = daemon.call("agent:session:stat", definition_ids=AGENTS)
-        archives = daemon.call("agent:session:list_archives", definition_id="agent-2")
+        archives = archives_of(daemon)
     short = copies.json(tmp_path / "a", url)
     assert (short["bytes_copied"], short["sessions_changed"], short["source_is_served"]) == (2, 2, False)
     there = copies.json(tmp_path / "a", url, "--verify-all")
@@ -90,7 +96,7 @@ def test_moving_to_postgresql_and_back(tmp_path: Path, empty_url: str, copies: C
     assert there["digest"] == back["digest"] is not None
     with Daemon.start(tmp_path / "b", environment={"ZONEKEEPER_STORE": url}) as daemon:
         assert daemon.call("agent:session:stat", definition_ids=AGENTS) == seen
-        assert daemon.call("agent:session:list_archives", definition_id="agent-2") == archives
+        assert archives_of(daemon) == archives
         mine = {"session_id": written["session_id"], "expect_revision": written["revision"]}
         daemon.call("agent:session:write_state", definition_id="agent-1", content="[]", **mine)
         served = copies.json(url, tmp_path / "back.db")
