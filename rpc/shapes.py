@@ -152,6 +152,12 @@ STATUS: Final = {
         store=_open_object(
             engine=_text("Its kind, such as sqlite."),
             schema_version=_whole("Version of the stored form."),
+            durability=_open_object(
+                level=_text(
+                    "What an acknowledgement means: none, disk, replica-received, replica-disk or replica-applied."
+                ),
+                words=_text("The same for people."),
+            ),
             sessions=_or_null(_whole("All of them; null where the store cannot be read, as the next three.")),
             archives=_or_null(_whole("Those of them that are archived.")),
             previews_waiting=_or_null(_whole("Archives whose preview is not worked out yet.")),
@@ -192,6 +198,7 @@ STATUS_EXAMPLE: Final = {
         "parts_merged": 61_440,
         "compression_saved_bytes": 402_653_184,
         "sync_failed": False,
+        "durability": {"level": "disk", "words": "an acknowledged change is on the disk of this machine"},
         "sessions": 220,
         "archives": 200,
         "previews_waiting": 0,

@@ -19,6 +19,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.metrics_core import Metric
 
+from srv.config import DURABILITIES
+
 PREFIX: Final = "zonekeeper_"
 
 
@@ -156,6 +158,10 @@ def _readable(status: Mapping[str, Any], _counted: Counted) -> Iterator[Sample]:
     yield (), int(status["store"]["sessions"] is not None)
 
 
+def _durability(status: Mapping[str, Any], _counted: Counted) -> Iterator[Sample]:
+    yield (), DURABILITIES.index(status["store"]["durability"]["level"])
+
+
 def _memory(status: Mapping[str, Any], _counted: Counted) -> Iterator[Sample]:
     yield ("bodies",), status["memory"]["body_bytes"]
     yield ("answers",), status["memory"]["answer_bytes"]
@@ -215,6 +221,12 @@ FAMILIES: Final = (
         _at("writer", "applying_ms", unit=_MS),
     ),
     Family("store_readable", "gauge", "1 where the store could be read for this scrape.", _readable),
+    Family(
+        "store_durability",
+        "gauge",
+        "What an acknowledgement means: 0 none, 1 disk, 2 replica-received, 3 replica-disk, 4 replica-applied.",
+        _durability,
+    ),
     Family("store_database_bytes", "gauge", "Size of the database.", _at("store", "database_bytes")),
     Family("store_wal_bytes", "gauge", "Size of its write-ahead log.", _at("store", "wal_bytes")),
     Family(

@@ -446,6 +446,13 @@ export interface Status {
     engine: string;
     /** Version of the stored form. */
     schema_version: number;
+    durability: {
+      /** What an acknowledgement means: none, disk, replica-received, replica-disk or replica-applied. */
+      level: string;
+      /** The same for people. */
+      words: string;
+      [member: string]: unknown;
+    };
     /** All of them; null where the store cannot be read, as the next three. */
     sessions: number | null;
     /** Those of them that are archived. */

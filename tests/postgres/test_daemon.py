@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from srv.exits import Exit
+from tests.postgres.server import execute
 from tests.srv.daemon import ROOT, Daemon, environment_with
+from tests.test_readme import blocks
 
+ROLE = "sessions"
 PASSWORD = "a-password-that-nobody-sees"
 
 
@@ -48,6 +53,30 @@ def test_a_password_is_shown_nowhere(tmp_path: Path, url: str) -> None:
         shown += Path(f"/proc/{daemon.process.pid}/cmdline").read_text(encoding="utf-8")
         assert daemon.stop() == Exit.STOPPED
     assert PASSWORD not in shown + daemon.log()
+
+
+async def test_a_role_with_the_rights_that_the_readme_shows_serves_what_the_owner_has_made(
+    tmp_path: Path, url: str
+) -> None:
+    """`zonekeeper migrate` makes the tables. The daemon's own role makes none, and needs no further right."""
+    await execute(url, "DROP SCHEMA IF EXISTS zonekeeper CASCADE", f"DROP ROLE IF EXISTS {ROLE}")
+    (tmp_path / "data").mkdir()
+    command = [sys.executable, "-m", "srv", "migrate", "--data-dir", str(tmp_path / "data")]
+    environment = environment_with({"ZONEKEEPER_STORE": url})
+    await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    (statements,) = blocks("On PostgreSQL", "sql")
+    assert ROLE in statements
+    await execute(url, statements)
+    try:
+        environment = {"ZONEKEEPER_STORE": re.sub(r"//[^@/]*@", f"//{ROLE}@", url)}
+        with await asyncio.to_thread(Daemon.start, tmp_path / "data", environment=environment) as daemon:
+            await asyncio.to_thread(daemon.call, "agent:session:append_output", definition_id="maks", line="x")
+            status = await asyncio.to_thread(daemon.call, "srv:status")
+            assert status["store"]["durability"]["level"] == "disk"
+            assert await asyncio.to_thread(daemon.stop) == Exit.STOPPED
+        assert daemon.events("maintenance_failed") == []
+    finally:
+        await execute(url, f"DROP OWNED BY {ROLE}", f"DROP ROLE {ROLE}")
 
 
 @pytest.mark.parametrize(

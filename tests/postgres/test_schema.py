@@ -36,26 +36,6 @@ async def test_another_program_s_schema_is_refused_untouched(open_engine: Opener
     await execute(url, "ALTER TABLE zonekeeper.something RENAME TO version")
 
 
-async def test_a_role_that_makes_no_tables_will_do_once_they_are_there(open_engine: Opener, url: str) -> None:
-    """The daemon's own role needs the rights to read and to write rows, no more."""
-    await (await open_engine(url)).close()
-    role = "zonekeeper_plain"
-    await execute(
-        url,
-        f"DROP ROLE IF EXISTS {role}",
-        f"CREATE ROLE {role} LOGIN",
-        f"GRANT USAGE ON SCHEMA zonekeeper TO {role}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA zonekeeper TO {role}",
-    )
-    plain = re.sub(r"//[^@/]*@", f"//{role}@", url)
-    try:
-        engine = await open_engine(plain)
-        assert await engine.list_agents(1, None) == []
-        await engine.close()
-    finally:
-        await execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
-
-
 async def test_every_statement_is_one_that_the_server_takes(open_engine: Opener, url: str) -> None:
     """Each can be prepared; a statement that is wrong is found here and not in the night."""
     await (await open_engine(url)).close()
