@@ -21,6 +21,9 @@ _CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
 """How much longer than a statement may take its answer is waited for: the server ends it, unless it hangs itself."""
 
+_GOODBYE_SECONDS: Final = 0.5
+"""How long a server that lets us not in is given to close the connection."""
+
 _CACHED_STATEMENTS: Final = 100
 _FILES: Final = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
 
@@ -132,6 +135,10 @@ class Connections:
         except asyncio.CancelledError as error:
             close_loop(loop)
             raise ConnectionAbortedError from error
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            # asyncpg then waits for the goodbye of TLS, and so must its loop.
+            close_loop(loop, _GOODBYE_SECONDS)
+            raise
         except BaseException:
             close_loop(loop)
             raise

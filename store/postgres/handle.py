@@ -200,19 +200,19 @@ class PostgresHandle(Handle):
         return fetched
 
 
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a connection's loop, with a turn before that in which what was cut tells its transport so."""
-    loop.run_until_complete(_wind_up())
+def close_loop(loop: asyncio.AbstractEventLoop, seconds: float = 0) -> None:
+    """Close a connection's loop, with a turn before that, or so long, in which what was cut tells its transport so."""
+    loop.run_until_complete(_wind_up(seconds))
     loop.close()
 
 
-async def _wind_up() -> None:
+async def _wind_up(seconds: float) -> None:
     """End what asyncpg has left running, such as asking a server that hangs to cancel."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    await asyncio.sleep(0)
+    await asyncio.sleep(seconds)
 
 
 def _told(value: Any) -> Any:
