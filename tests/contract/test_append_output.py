@@ -53,20 +53,20 @@ async def test_no_lines_are_invalid(sessions: Sessions) -> None:
     assert await sessions.read_session_state(AGENT) == SessionState(None)
 
 
-@pytest.mark.parametrize("text", ["", "\n", " ", "\r", "\r\n", WHITE_SPACE, *WHITE_SPACE])
-async def test_a_blank_line_is_stored_and_not_counted(store: OpenStore, text: str) -> None:
+async def test_a_blank_line_is_stored_and_not_counted(store: OpenStore) -> None:
     """A line of nothing but Unicode White_Space is kept as it is, and no line."""
-    appended = await store.sessions.append_session_output(AGENT, [text])
-    assert (appended.total_lines, appended.size_bytes) == (0, len(text.removesuffix("\n").encode()) + 1)
-    assert (await store.sessions.read_output(AGENT)).lines == []
+    for number, text in enumerate(["", "\n", " ", "\r", "\r\n", WHITE_SPACE, *WHITE_SPACE]):
+        agent = f"{AGENT}-{number}"
+        appended = await store.sessions.append_session_output(agent, [text])
+        assert (appended.total_lines, appended.size_bytes) == (0, len(text.removesuffix("\n").encode()) + 1)
+        assert (await store.sessions.read_output(agent)).lines == []
 
 
-@pytest.mark.parametrize(
-    "text", ["\x1c", "\x1d", "\x1e", "\x1f", "\u200b", "\ufeff", "\x00", "\u180e", "\x84", "\u2060"]
-)
-async def test_what_only_looks_blank_is_a_line(sessions: Sessions, text: str) -> None:
+async def test_what_only_looks_blank_is_a_line(sessions: Sessions) -> None:
     """U+001C to U+001F, U+200B and their like are not White_Space."""
-    assert (await sessions.append_session_output(AGENT, [text])).total_lines == 1
+    texts = ["\x1c", "\x1d", "\x1e", "\x1f", "\u200b", "\ufeff", "\x00", "\u180e", "\x84", "\u2060"]
+    for number, text in enumerate(texts, 1):
+        assert (await sessions.append_session_output(AGENT, [text])).total_lines == number
     assert (await sessions.read_output(AGENT)).lines == [text]
 
 

@@ -77,13 +77,11 @@ async def test_newest_first(store: OpenStore) -> None:
     assert await times(store.sessions) == [1_000, 300, 7, 5]
 
 
-@pytest.mark.parametrize(
-    ("limit", "rows"), [(None, 20), (0, 20), (1, 1), (99, 99), (100, 100), (101, 100), (2**53 - 1, 100)]
-)
-async def test_limit_0_or_absent_is_20_and_above_100_is_100(store: OpenStore, limit: int | None, rows: int) -> None:
+async def test_limit_0_or_absent_is_20_and_above_100_is_100(store: OpenStore) -> None:
     """The limit is clamped, never an error."""
     await make_archives(store, 105)
-    assert await times(store.sessions, limit) == list(range(105, 105 - rows, -1))
+    for limit, rows in ((None, 20), (0, 20), (1, 1), (99, 99), (100, 100), (101, 100), (2**53 - 1, 100)):
+        assert await times(store.sessions, limit) == list(range(105, 105 - rows, -1))
 
 
 async def test_before_ms_pages_further(store: OpenStore) -> None:
