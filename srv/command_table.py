@@ -132,7 +132,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "srv.doctor:doctor",
         "zonekeeper doctor",
         (_flag("--json", "print the report as JSON"),),
-        lambda: _rows("data-dir", "store", "free-bytes-warning", "free-bytes-critical"),
+        lambda: _rows("data-dir", "store", "durability", "free-bytes-warning", "free-bytes-critical"),
         (*CLIENT_EXITS, Exit.STORE_REFUSED),
     ),
     Command(

@@ -35,7 +35,7 @@ def examine(settings: Settings, show: Show) -> Report:
     if settings.store is None:
         store = store_checks(data_dir / STORE_FILE, show)
     else:
-        store = database_checks(app.place_of(data_dir, settings.store), show)
+        store = database_checks(app.place_of(data_dir, settings.store), show, settings.durability)
     migration, migration_facts = migration_checks(data_dir, settings.store, show, can_read_store=store.can_be_read)
     file_facts = store.facts if settings.store is None else None
     environment, environment_facts = environment_checks(settings, running_daemon(data_dir), file_facts)

@@ -19,6 +19,7 @@ from srv.output import size_in_words
 from srv.progress import Show
 from srv.version import VERSION
 from store.checks import Finding as StoreFinding
+from store.durability import Level
 from store.engine import Engine
 from store.errors import StoreError
 from store.place import Place
@@ -153,16 +154,17 @@ def store_checks(path: Path, show: Show) -> StoreChecks:
     return StoreChecks(checks, facts, found.findings_left_off, found.is_open)
 
 
-def database_checks(place: Place, show: Show) -> StoreChecks:
+def database_checks(place: Place, show: Show, durability: str) -> StoreChecks:
     """Check a store in a database, beside the daemons that use it or where there are none. Nothing is written.
 
     Args:
         place: where it is.
         show: told how far the check is.
+        durability: what an acknowledgement must mean at least, as in the settings.
     """
     from store.postgres.check import check_database  # noqa: PLC0415 - asyncpg is there where it was asked for
 
-    found = check_database(place, show)
+    found = check_database(place, show, Level.of(durability))
     if not found.exists:
         none_yet = Check.of("store", "open", f"there is no store {place.shown} yet: the first start makes it")
         return StoreChecks([none_yet], None, 0, can_be_read=True)
@@ -173,6 +175,7 @@ def database_checks(place: Place, show: Show) -> StoreChecks:
         if found.standing != "copied"
         else "as this version makes it; not served yet",
         "server": f"PostgreSQL {found.server_version}, its clock {found.clock_ahead_ms:+d} ms",
+        "durability": f"{found.durability}: {found.durability_words}",
         "rights": "all that a daemon needs",
         "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
         "files": f"{found.files} files in {found.parts} parts, {size_in_words(found.content_bytes)}{rate}",

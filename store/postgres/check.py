@@ -13,11 +13,13 @@ from typing import Final
 
 from store import reads
 from store.checks import FileName, Finding
+from store.durability import Level
 from store.errors import NoStoreYetError, StorageDamagedError, StoreAwayError, StoreError, StoreRefusedError
 from store.handle import SessionKey
 from store.lines import count_lines
 from store.parts import Part
 from store.place import Place, Reader
+from store.postgres.durability import Facts
 from store.postgres.handle import PostgresHandle
 from store.postgres.schema import SCHEMA_VERSION
 from store.postgres.statements import load_statements
@@ -47,6 +49,8 @@ class DatabaseCheck:
         exists: False where there is no store yet; then there is nothing else.
         is_open: it could be opened, and is a store that this version may read.
         server_version: of PostgreSQL.
+        durability: what an acknowledgement means, by the word of its level.
+        durability_words: the same for people.
         schema_version: of the stored form.
         standing: whose the sessions are.
         clock_ahead_ms: how far the server's clock is ahead of ours.
@@ -65,6 +69,8 @@ class DatabaseCheck:
     exists: bool = True
     is_open: bool = False
     server_version: str = ""
+    durability: str = ""
+    durability_words: str = ""
     schema_version: int = SCHEMA_VERSION
     standing: str = Standing.OWN
     clock_ahead_ms: int = 0
@@ -86,12 +92,13 @@ class DatabaseCheck:
             self.findings_left_off += 1
 
 
-def check_database(place: Place, progress: Progress) -> DatabaseCheck:
+def check_database(place: Place, progress: Progress, wanted: Level = Level.DISK) -> DatabaseCheck:
     """Check a store. Nothing is written, and one that cannot be read is a finding, not an error.
 
     Args:
         place: where it is.
         progress: told how many sessions of how many were read.
+        wanted: what an acknowledgement must mean at least.
     """
     began = time.monotonic()
     found = DatabaseCheck(place.shown)
@@ -99,6 +106,7 @@ def check_database(place: Place, progress: Progress) -> DatabaseCheck:
         with place.reader() as reader:
             found.is_open = True
             _check_server(reader, found)
+            _check_durability(reader, found, wanted)
             _check_sessions(reader, found, progress)
     except NoStoreYetError:
         found.exists = False
@@ -129,6 +137,20 @@ def _check_server(reader: Reader, found: DatabaseCheck) -> None:
     if found.standing == Standing.COPYING:
         hint = "Run the same zonekeeper copy again, which goes on where it was; no daemon opens it before."
         found.add(Finding("schema", "HALF_A_COPY", f"{found.shown} is a copy that is not whole", hint))
+
+
+def _check_durability(reader: Reader, found: DatabaseCheck, wanted: Level) -> None:
+    with reader.transaction() as handle:
+        ((*row,),) = handle.rows("durability")
+    facts = Facts(*row)
+    durability = facts.durability(wanted)
+    found.durability, found.durability_words = durability.level.word, durability.words
+    if durability.level < wanted:
+        message = f"--durability {wanted.word} asks for more than the server gives: {durability.words}"
+        found.add(Finding("durability", "LESS_DURABLE", message, "Change the server's settings, or ask for less."))
+    if facts.synchronous_standby_names and facts.synchronous_standbys == 0:
+        message = f"commits wait for a standby ({facts.synchronous_standby_names}), and none is connected"
+        found.add(Finding("durability", "STANDBY_MISSING", message, "See to the standby, or wait for it no more."))
 
 
 def _check_sessions(reader: Reader, found: DatabaseCheck, progress: Progress) -> None:

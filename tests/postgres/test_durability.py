@@ -12,7 +12,9 @@ from store.durability import Level
 from store.engine import AppendOutput
 from store.errors import StorageUnavailableError, StoreRefusedError
 from store.postgres import PostgresEngine, open_postgres
+from store.postgres.check import check_database
 from store.postgres.durability import Commits
+from store.postgres.place import DatabasePlace
 from store.records import Appended
 from store.terms import Terms
 from store.zones import agent_current_zone
@@ -136,6 +138,21 @@ async def test_a_change_is_on_a_second_machine_where_that_was_asked_for(own_serv
     with pytest.raises(StorageUnavailableError, match="synchronous_standby_names is empty"):
         await append(engine, "b")
     await engine.close()
+
+
+async def test_the_doctor_says_what_an_acknowledgement_means(own_server: OwnServer) -> None:
+    """Less than is asked for is wrong; so is a standby that commits wait for while there is none."""
+    await (await open_postgres(own_server.url)).close()
+    place = DatabasePlace(own_server.url, asyncio.new_event_loop)
+
+    async def found(wanted: Level) -> tuple[str, set[str]]:
+        check = await asyncio.to_thread(check_database, place, lambda *_: None, wanted)
+        return check.durability, {finding.word for finding in check.findings if finding.check == "durability"}
+
+    assert await found(Level.DISK) == ("disk", set())
+    assert await found(Level.REPLICA_DISK) == ("disk", {"LESS_DURABLE"})
+    async with own_server.having(synchronous_standby_names=STANDBY):
+        assert await found(Level.REPLICA_DISK) == ("replica-disk", {"STANDBY_MISSING"})
 
 
 async def test_a_wait_for_a_standby_that_is_broken_off_acknowledges_nothing(own_server: OwnServer) -> None:
