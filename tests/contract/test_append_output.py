@@ -67,7 +67,7 @@ async def test_what_only_looks_blank_is_a_line(sessions: Sessions) -> None:
     texts = ["\x1c", "\x1d", "\x1e", "\x1f", "\u200b", "\ufeff", "\x00", "\u180e", "\x84", "\u2060"]
     for number, text in enumerate(texts, 1):
         assert (await sessions.append_session_output(AGENT, [text])).total_lines == number
-    assert (await sessions.read_output(AGENT)).lines == [text]
+    assert (await sessions.read_output(AGENT)).lines == texts
 
 
 async def test_only_a_newline_splits(sessions: Sessions) -> None:
