@@ -65,6 +65,21 @@ class Address:
             raise ValueError("statement_cache_size must be a number")
         return cls(urlunsplit(parts._replace(query=urlencode(options))), None if size is None else int(size))
 
+    @property
+    def hosts(self) -> int:
+        """How many servers it names."""
+        parts = urlsplit(self.url)
+        return 1 + max(parts.netloc.count(","), dict(parse_qsl(parts.query)).get("host", "").count(","))
+
+    def rotated(self) -> Self:
+        """Return the same address with the first server named last."""
+        parts = urlsplit(self.url)
+        who, at, where = parts.netloc.rpartition("@")
+        options = dict(parse_qsl(parts.query))
+        moved = {name: _first_last(options[name]) for name in ("host", "port") if name in options}
+        url = parts._replace(netloc=f"{who}{at}{_first_last(where)}", query=urlencode(options | moved))
+        return replace(self, url=urlunsplit(url))
+
     def of_a_copy(self) -> Self:
         """Return the same address for whoever is no daemon and must not be taken for one."""
         return replace(self, application="zonekeeper copy")
@@ -127,6 +142,17 @@ class Connections:
                 loop.call_soon_threadsafe(_cancel_all, loop)
 
     def _open(self, statement_cache_size: int) -> PostgresHandle:
+        """Open one, to the next server named where one does not answer: asyncpg goes on to it only from one that refuses."""
+        for others_left in reversed(range(self._address.hosts)):
+            try:
+                return self._opened(statement_cache_size)
+            except TimeoutError:
+                self._address = self._address.rotated()
+                if not others_left:
+                    raise
+        raise AssertionError("there is one host at least")
+
+    def _opened(self, statement_cache_size: int) -> PostgresHandle:
         loop = self._new_loop()
         self._opening.add(loop)
         try:
@@ -160,6 +186,11 @@ class Connections:
             statement_cache_size=statement_cache_size,
             server_settings={"application_name": self._address.application},
         )
+
+
+def _first_last(listed: str) -> str:
+    first, comma, others = listed.partition(",")
+    return f"{others}{comma}{first}"
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -14,10 +15,12 @@ from srv.exits import Exit
 from store.engine import AppendOutput
 from store.errors import StorageUnavailableError
 from store.postgres import connections, open_postgres
+from store.postgres.begins import Begins
 from store.terms import Terms
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.faults.soak import STOP_SECONDS_MAX
+from tests.postgres.own_server import OwnServer
 from tests.postgres.proxy import Proxy
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body, seconds_since
@@ -49,6 +52,41 @@ async def test_who_asks_is_refused_in_time_and_at_once_while_it_lasts(
     await engine.apply([AppendOutput(AGENT, b"c\n", BEGINNING_MS)])
     assert await output_of(engine, AGENT) == ["a", "c"]
     await engine.close()
+
+
+async def test_a_server_that_hangs_does_not_keep_us_from_the_other_that_is_named(
+    proxy: Proxy, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is gone refuses nobody: whoever asks it hears nothing."""
+    monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.2)
+    (hanging,) = parse_qs(urlsplit(proxy.url).query)["host"]
+    hosts = {"host": f"{hanging},{own_server.cluster.directory}", "port": f"5432,{own_server.port}"}
+    proxy.swallow = True
+    engine = await open_postgres(urlunsplit(urlsplit(own_server.url)._replace(query=urlencode(hosts))))
+    assert await output_of(engine, agent_current_zone("nobody")) == []
+    assert proxy.accepted == 1
+    await engine.close()
+
+
+async def test_what_is_stuck_in_the_server_ends(url: str) -> None:
+    """A question, a change behind somebody's lock, and a transaction whose daemon is gone: before who waits for it gives up."""
+    engine = await open_postgres(url, terms=BRIEF)
+    await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+    stranger = await asyncpg.connect(url)
+    async with stranger.transaction():
+        await stranger.execute("LOCK TABLE zonekeeper.zones IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StorageUnavailableError, match="57014"):
+            await output_of(engine, AGENT)
+    async with stranger.transaction():
+        await stranger.execute("SELECT FROM zonekeeper.agents FOR UPDATE")
+        with pytest.raises(StorageUnavailableError, match="55P03"):
+            await engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
+    await stranger.execute(Begins(BRIEF).writing)
+    await stranger.execute("SELECT FROM zonekeeper.agents FOR UPDATE")
+    await engine.apply([AppendOutput(AGENT, b"c\n", BEGINNING_MS)])
+    assert await output_of(engine, AGENT) == ["a", "c"]
+    await engine.close()
+    stranger.terminate()
 
 
 async def test_a_stop_does_not_wait_for_it(proxy: Proxy, tmp_path: Path) -> None:
