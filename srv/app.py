@@ -101,6 +101,9 @@ def place_at(where: Path | str, terms: Terms | None = None) -> Place:
     Raises:
         StartFailedError: the URL is none, or the package is missing that it needs.
     """
+    if isinstance(where, Path) and terms is not None and terms.durability > Level.DISK:
+        message = f"--durability {terms.durability.word} needs a database with a standby: a file is on one machine"
+        raise StartFailedError(Exit.WRONG_USAGE, message)
     if isinstance(where, Path):
         return FilePlace(where)
     try:

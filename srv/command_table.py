@@ -173,7 +173,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             _flag("--verify-all", "read every file on both sides, also those that were copied before"),
             _flag("--json", "print what was done as JSON"),
         ),
-        lambda: _UNASKED,
+        lambda: [*_UNASKED, *_rows("durability")],
         tuple(code for code in Exit if code not in {Exit.MIGRATION_FAILED, Exit.CANNOT_LISTEN}),
         notes="A password does not belong into FROM or TO, where every process may read it: ~/.pgpass or PGPASSWORD tells it.",
     ),

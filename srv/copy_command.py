@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from srv.escapes import escaped
 from srv.exits import Exit, StartFailedError
 from srv.logs import configure_logs
 from srv.output import note, size_in_words, write_out
-from srv.progress import Show, progress_bar
+from srv.progress import progress_bar
 from srv.setting_values import holds_password, parse_path
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
@@ -39,7 +40,7 @@ class End:
     data_dir: Path | None = None
 
 
-def copy(options: argparse.Namespace, _settings: Settings) -> int:
+def copy(options: argparse.Namespace, settings: Settings) -> int:
     """Copy, and print what was done."""
     configure_logs(None, "error")
     source, target = end_of("FROM", options.source), end_of("TO", options.target)
@@ -48,7 +49,15 @@ def copy(options: argparse.Namespace, _settings: Settings) -> int:
     started = time.monotonic()
     try:
         with _served(source) as holder, _held(target), progress_bar() as show:
-            facts = process.run(_copy(source, target, show, is_held=holder is None, verify_all=options.verify_all))
+            copy_place = partial(
+                app.copy_place,
+                app.place_at(source.where),
+                app.place_at(target.where, app.terms_of(settings)),
+                is_held=holder is None and source.data_dir is not None,
+                progress=show,
+                verify_all=options.verify_all,
+            )
+            facts = process.run(_stoppable(copy_place))
     except DataDirInUseError as error:
         raise StartFailedError(Exit.DATA_DIR_IN_USE, f"{error}; stop it first") from error
     except DataDirError as error:
@@ -91,17 +100,10 @@ def end_of(name: str, text: str) -> End:
     return End(path, data_dir if data_dir / STORE_FILE == path else None)
 
 
-async def _copy(source: End, target: End, show: Show, *, is_held: bool, verify_all: bool) -> dict[str, Any]:
+async def _stoppable(copy_place: Callable[..., Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     stop = process.stop_at_signal()
     with app.failures_as_exits():
-        return await app.copy_place(
-            app.place_at(source.where),
-            app.place_at(target.where),
-            is_held=is_held and source.data_dir is not None,
-            progress=show,
-            stop=stop.is_set,
-            verify_all=verify_all,
-        )
+        return await copy_place(stop=stop.is_set)
 
 
 @contextmanager

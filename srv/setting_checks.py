@@ -21,8 +21,6 @@ def wrong_together(settings: Settings, host_source: str) -> str | None:
     """
     if settings.free_bytes_critical > settings.free_bytes_warning:
         return "--free-bytes-critical must not be above --free-bytes-warning"
-    if settings.store is None and settings.durability.startswith("replica"):
-        return f"--durability {settings.durability} needs --store: a file is on one machine"
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing, given = ("--tls-key", "--tls-cert") if settings.tls_key is None else ("--tls-cert", "--tls-key")
         return f"{given} needs {missing} as well"

@@ -25,6 +25,13 @@ async def test_the_status_is_what_needs_no_answer_of_the_store_and_these_counts(
     assert (await engine.status()).keys() == {*engine.figures(), *(each.name for each in fields(SessionCounts))}
 
 
+async def test_it_is_told_what_an_acknowledgement_means(engine: Engine) -> None:
+    """On a disk, in words as well."""
+    told = (await engine.status())["durability"]
+    assert isinstance(told, dict)
+    assert (told["level"], "disk" in told["words"]) == ("disk", True)
+
+
 async def test_it_is_told_how_long_the_disk_took(engine: Engine) -> None:
     """Of each batch, once it is durable."""
     assert engine.sync_seconds == 0

@@ -89,7 +89,7 @@ async def test_a_role_with_the_rights_that_the_readme_shows_serves_what_the_owne
             Exit.WRONG_USAGE,
             "must not hold a password",
         ),
-        (["--durability", "replica-disk"], {}, Exit.WRONG_USAGE, "needs --store"),
+        (["--durability", "replica-disk"], {}, Exit.WRONG_USAGE, "needs a database with a standby"),
         (["--store-connections", "1"], {}, Exit.WRONG_USAGE, "one that writes and one that reads"),
         ([], {"ZONEKEEPER_STORE": f"mysql://me:{PASSWORD}@localhost/x"}, Exit.WRONG_USAGE, "must be a URL such as"),
         (
