@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from srv import app, cli, serve_command
+from srv import cli, process, serve_command
 from srv.addresses import hosts_of, url_of
 from srv.auth import HOST_COUNT, Door, is_same_user
 from srv.tokens import Tokens
@@ -349,7 +349,7 @@ def test_children_do_not_inherit_the_token(data_dir: Path, monkeypatch: pytest.M
 
     monkeypatch.setenv("ZONEKEEPER_TOKEN", "parents-secret")
     monkeypatch.setenv("ZONEKEEPER_READ_TOKEN", "for-the-debugger")
-    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(serve_command, "configure_logs", lambda *_: None)
     assert cli.main(["serve", "--data-dir", str(data_dir)]) == 0
     assert seen == [set()]

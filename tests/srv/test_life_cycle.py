@@ -164,7 +164,7 @@ def test_a_store_that_cannot_be_used_is_named(data_dir: Path) -> None:
 def test_a_store_that_another_program_holds_is_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite says only that it is busy; we say which file, and what to do."""
 
-    async def busy(_path: Path) -> None:
+    async def busy(_path: Path, **_: bool) -> None:
         cause = sqlite3.OperationalError("database is locked")
         cause.sqlite_errorname = "SQLITE_BUSY"
         raise StorageUnavailableError("the database cannot be used at the moment (SQLITE_BUSY)") from cause
