@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 from store.copying import Copier, CopyReport, Progress
 from store.engine import Change, Engine, Outcome
@@ -42,23 +42,24 @@ async def copy_place(
     """
     opened = ExitStack()
     try:
-        reader = await _opened(opened, source, is_held=is_held)
+        reader = await _opened(opened, source.reader(is_held=is_held))
         engine = await target.open(is_target=True)
         try:
             async with engine.turn(lambda: True) as is_ours:
                 if not is_ours:
                     raise StoreRefusedError(f"somebody else copies to {target.shown}, or migrates old data there")
+                changed = _Target(engine)
                 copier = Copier(
                     reader,
-                    await _opened(opened, target, is_held=False),
-                    _applying(engine),
+                    await _opened(opened, target.reader(half_too=True)),
+                    changed.apply,
                     progress=progress,
                     stop=stop,
                     at_one_instant=at_one_instant,
                 )
                 await asyncio.to_thread(copier.check_kinship)
-                await engine.begin_copy()
                 report = await asyncio.to_thread(copier.run, verify_all=verify_all)
+                await changed.begin()  # where nothing has changed as well: it must not be served, or may be
                 if not report.failures:
                     await engine.finish_copy()
                 return report, await asyncio.to_thread(reader.daemons)
@@ -68,19 +69,32 @@ async def copy_place(
         await asyncio.to_thread(opened.close)
 
 
-async def _opened(opened: ExitStack, place: Place, *, is_held: bool) -> Reader:
+async def _opened(opened: ExitStack, reader: AbstractContextManager[Reader]) -> Reader:
     """Open a reader on a thread where it may wait."""
-    return await asyncio.to_thread(opened.enter_context, place.reader(is_held=is_held))
+    return await asyncio.to_thread(opened.enter_context, reader)
 
 
-def _applying(engine: Engine) -> Callable[[Sequence[Change]], list[Outcome]]:
-    """Return what applies changes from another thread than the loop's."""
-    loop = asyncio.get_running_loop()
+class _Target:
+    """An engine that is copied to from another thread than the loop's; half a copy from the first change on."""
 
-    async def apply(changes: Sequence[Change]) -> list[Outcome]:
-        outcomes = await engine.apply(changes)
-        if engine.maintenance_due:
-            await engine.maintain()
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._has_begun = False
+
+    def apply(self, changes: Sequence[Change]) -> list[Outcome]:
+        """Apply changes, on the thread that copies."""
+        return asyncio.run_coroutine_threadsafe(self._apply(changes), self._loop).result()
+
+    async def _apply(self, changes: Sequence[Change]) -> list[Outcome]:
+        await self.begin()
+        outcomes = await self._engine.apply(changes)
+        if self._engine.maintenance_due:
+            await self._engine.maintain()
         return outcomes
 
-    return lambda changes: asyncio.run_coroutine_threadsafe(apply(changes), loop).result()
+    async def begin(self) -> None:
+        """Make the store half a copy, once. Raises as `Engine.begin_copy` does."""
+        if not self._has_begun:
+            await self._engine.begin_copy()
+            self._has_begun = True

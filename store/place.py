@@ -102,15 +102,16 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def reader(self, *, is_held: bool = False) -> AbstractContextManager[Reader]:
-        """Open the store to read it for long, also half a copy. Nothing changes, and a daemon may go on writing.
+    def reader(self, *, is_held: bool = False, half_too: bool = False) -> AbstractContextManager[Reader]:
+        """Open the store to read it for long. Nothing changes, and a daemon may go on writing.
 
         Args:
             is_held: as in `ask`.
+            half_too: read half a copy as well.
 
         Raises:
             NoStoreYetError: there is none.
-            StoreRefusedError: it is in another form than this version's.
+            StoreRefusedError: it is in another form than this version's, or half a copy.
             StoreAwayError, StoreError: it cannot be read.
         """
 

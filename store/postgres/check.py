@@ -103,7 +103,7 @@ def check_database(place: Place, progress: Progress, wanted: Level = Level.DISK)
     began = time.monotonic()
     found = DatabaseCheck(place.shown)
     try:
-        with place.reader() as reader:
+        with place.reader(half_too=True) as reader:
             found.is_open = True
             _check_server(reader, found)
             _check_durability(reader, found, wanted)

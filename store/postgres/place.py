@@ -15,7 +15,7 @@ from store.postgres.failures import translated
 from store.postgres.handle import LoopFactory, PostgresHandle
 from store.postgres.opening import opening
 from store.postgres.schema import SCHEMA_VERSION, version_of
-from store.postgres.standing import daemons
+from store.postgres.standing import check_whole, daemons
 from store.terms import Terms
 
 _READ_SECONDS_MAX: Final = 600
@@ -50,7 +50,7 @@ class DatabasePlace(Place):
         return await open_postgres(self._url, self._new_loop, self._terms, is_target=is_target)
 
     @contextmanager
-    def reader(self, *, is_held: bool = False) -> Iterator[Reader]:
+    def reader(self, *, is_held: bool = False, half_too: bool = False) -> Iterator[Reader]:
         """See `Place.reader`."""
         del is_held
         terms = replace(self._terms, statement_seconds_max=_READ_SECONDS_MAX)
@@ -58,14 +58,16 @@ class DatabasePlace(Place):
             handle = Connections(self._address.of_a_copy(), terms, self._new_loop).open()
         with translated(f"the store {self.shown}"):
             try:
-                self._check(handle)
+                self._check(handle, half_too=half_too)
                 yield Reader(self.shown, handle, translated, lambda: daemons(handle))
             finally:
                 handle.close()
 
-    def _check(self, handle: PostgresHandle) -> None:
+    def _check(self, handle: PostgresHandle, *, half_too: bool) -> None:
         with handle.read_transaction():
             version = version_of(handle, self.shown)
+            if version and not half_too:
+                check_whole(handle, self.shown)
         if version == 0:
             raise NoStoreYetError(self.shown)
         if version < SCHEMA_VERSION:

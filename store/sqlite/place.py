@@ -49,12 +49,12 @@ class FilePlace(Place):
         return await (ask_sessions(self.path, question) if size_of(self.path) else question(None))
 
     @contextlib.contextmanager
-    def reader(self, *, is_held: bool = False) -> Iterator[Reader]:
+    def reader(self, *, is_held: bool = False, half_too: bool = False) -> Iterator[Reader]:
         """See `Place.reader`."""
         if not size_of(self.path):
             raise NoStoreYetError(self.shown)
         with translated(f"the store {self.path}"), open_for_long(self.path, is_held=is_held) as connection:
-            version = check_version(connection, self.path, is_target=True)
+            version = check_version(connection, self.path, is_target=half_too)
             if version == 0:
                 raise NoStoreYetError(self.shown)
             if version < SCHEMA_VERSION:

@@ -82,6 +82,7 @@ def test_moving_to_postgresql_and_back(tmp_path: Path, empty_url: str, copies: C
         asyncio.run(killed_midway(url, sys.executable, "-m", "srv", *words))
         with pytest.raises(StartFailedError, match="a copy that is not whole"):
             process.run(open_store(tmp_path / "b", url))
+        assert "not whole" in copies.refused(Exit.STORE_REFUSED, url, tmp_path / "back.db")
         rest = copies.json(tmp_path / "a", url)
         assert 0 < rest["bytes_copied"] < 3 * 14_000_000
         assert "FROM is being served" in rest["noted"]
@@ -91,6 +92,7 @@ def test_moving_to_postgresql_and_back(tmp_path: Path, empty_url: str, copies: C
         archives = archives_of(daemon)
     short = copies.json(tmp_path / "a", url)
     assert (short["bytes_copied"], short["sessions_changed"], short["source_is_served"]) == (2, 2, False)
+    assert [path.name for path in (tmp_path / "a" / "db").iterdir()] == ["zones.db"]
     there = copies.json(tmp_path / "a", url, "--verify-all")
     back = copies.json(url, tmp_path / "back.db", "--verify-all")
     assert there["digest"] == back["digest"] is not None
