@@ -271,6 +271,7 @@ class Copier:
 
     def _verify(self, facts: SessionFacts, pieces: Sequence[Piece]) -> None:
         """Read back what was copied of a session."""
+        wrong = None
         with self._target.transaction() as handle:
             described = reads.session_facts(handle, facts.session_id)
             if described is None:
@@ -279,7 +280,14 @@ class Copier:
                 self._count(piece.size_bytes)
                 self.report.bytes_copied += piece.size_bytes
                 if sha256_of(read_piece(handle, described[0], facts.zone, piece)) != piece.sha256:
-                    self.report.failures.append((str(facts.zone), f"file {piece.name} was not stored as it was read"))
+                    wrong = f"file {piece.name} was not stored as it was read"
+        if wrong is not None:
+            self._fail(facts, wrong)
+
+    def _fail(self, facts: SessionFacts, reason: str) -> None:
+        """Note that a copy is not what its session is, and delete it, so that another run copies it anew."""
+        self.report.failures.append((str(facts.zone), reason))
+        self._applied([DropSession(facts.zone, facts.session_id)])
 
     def _count(self, size_bytes: int) -> None:
         self.report.files_verified += 1
@@ -314,7 +322,7 @@ class Copier:
                 sums.append(sha256_of(read_piece(handle, described[0], facts.zone, whole)))
         self._count(file.size_bytes)
         if sums[0] != sums[1]:
-            self.report.failures.append((str(facts.zone), f"file {file.name} has other bytes in the copy"))
+            self._fail(facts, f"file {file.name} has other bytes in the copy")
         return sums[1]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from store import copying, reads
 from store.copied import CopySession
+from store.copy_pieces import Chunks
 from store.copying import CopyReport, CopyStoppedError
 from store.engine import (
     AppendOutput,
@@ -84,8 +86,16 @@ async def target(store: OpenStore, tmp_path: Path) -> AsyncIterator[Place]:
         yield FilePlace(directory / "zones.db")
 
 
-async def copy(source: Place, target: Place, *, verify_all: bool = False, steps: int | None = None) -> CopyReport:
-    """Copy, and stop after so many steps where that is said."""
+async def copy(
+    source: Place,
+    target: Place,
+    *,
+    verify_all: bool = False,
+    steps: int | None = None,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
+) -> CopyReport:
+    """Copy, and stop after so many steps where that is said; something may happen once the first sessions are compared."""
+    loop = asyncio.get_running_loop()
     left = [steps]
 
     def stop() -> bool:
@@ -95,16 +105,26 @@ async def copy(source: Place, target: Place, *, verify_all: bool = False, steps:
         return left[0] < 0
 
     told: list[tuple[str, int, int]] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        if meanwhile is not None and not told:
+            asyncio.run_coroutine_threadsafe(_awaited(meanwhile), loop).result()
+        told.append((what, done, total))
+
     report, _ = await copy_place(
         source,
         target,
         is_held=False,
-        progress=lambda *now: told.append(now),
+        progress=progress,
         stop=stop,
         verify_all=verify_all,
     )
     assert told[-1][1] == told[-1][2]
     return report
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 async def content_of(place: Place) -> dict[str, tuple[SessionFacts, dict[str, bytes]]]:
@@ -171,6 +191,53 @@ async def test_what_changes_meanwhile_is_followed(store: OpenStore, source: Plac
     moved = await copy(source, target)
     assert moved.bytes_copied == 0
     assert await content_of(target) == await content_of(source)
+
+
+async def test_what_makes_room_amid_a_run_is_brought_to_where_it_is(
+    store: OpenStore, source: Place, target: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that was compared already is archived, and a new one, which is yet to come, takes its place."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=1))
+    await store.sessions.append_session_output("first", ["of all ids"])
+    await copy(source, target)
+
+    async def begin_anew() -> None:
+        await store.sessions.archive_session("first")
+        monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=2**128 - 1))
+        await store.sessions.append_session_output("first", ["of another session"])
+        monkeypatch.undo()
+
+    await copy(source, target, meanwhile=begin_anew)
+    assert await content_of(target) == await content_of(source)
+
+
+async def test_what_was_not_stored_as_it_was_read_is_found(
+    source: Place, target: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the target gives back is compared with what the source gave, of this run or, where that is asked for, of all."""
+
+    class Spoiled(Chunks):
+        def __call__(self) -> Generator[bytes, None, None]:
+            for chunk in super().__call__():
+                yield chunk.replace(b"y", b"z")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "Chunks", Spoiled)
+        report = await copy(source, target)
+    assert report.failures == [("agent:old:archive:5", "file notes was not stored as it was read")]
+    assert (await copy(source, target)).failures == []
+    copied = await content_of(target)
+    assert copied == await content_of(source)
+    facts = next(facts for facts, _ in copied.values() if facts.zone == "agent:old:archive:5")
+    engine = await target.open(is_target=True)
+    await engine.apply([CopySession(facts, (FilePiece("notes", 0, lambda: [b"z" * 150_000]),))])
+    await engine.close()
+    report = await copy(source, target, verify_all=True)
+    assert report.failures == [("agent:old:archive:5", "file notes has other bytes in the copy")]
+    with pytest.raises(StoreRefusedError, match="not whole"):
+        await target.open()
+    await copy(source, target)
+    assert await content_of(target) == copied
 
 
 async def test_a_session_that_is_gone_goes(store: OpenStore, source: Place, target: Place) -> None:
