@@ -346,17 +346,20 @@ def test_a_backup_made_and_restored_as_the_readme_says_is_the_store_it_was(tmp_p
 def test_a_store_that_litestream_copies_is_restored_as_the_readme_says(tmp_path: Path) -> None:
     """At an instant; as it was last tests/system/test_litestream.py restores it."""
     replicate, restore = blocks(BACKUPS)[2:4]
-    command = ["bash", "-c", in_this_place(replicate).replace(sys.prefix, f"exec {sys.prefix}", 1)]
-    replica = tmp_path / "replica"
-    with started("make run\n", tmp_path), replicating(command, environment(tmp_path)) as wait_until:
-        wait_until(lambda: copies(replica) == 1)
+    program = f"{sys.prefix}/bin/litestream"
+    command = ["bash", "-euc", in_this_place(replicate).replace(program, f"exec {program}")]
+    with replicating(command, environment(tmp_path), signal.SIGTERM) as wait_until:
+        wait_until(lambda line: b'"event": "listening"' in line and line.startswith(b"{"))
+        wait_until(lambda _: bool(list(tmp_path.glob("replica/*/ltx/0/*.ltx"))))
+        (replica,) = (tmp_path / "replica").iterdir()
         run(APPEND.format("before"), tmp_path, "0")
-        wait_until(lambda: copies(replica) == 2)
+        before = copies(replica)
+        wait_until(lambda _: copies(replica) > before)
         at = datetime.now(UTC)
         run(APPEND.format("after"), tmp_path, "0")
-        wait_until(lambda: copies(replica) == 3)
     (shown,) = re.findall("`(-timestamp) [0-9TZ:-]+`", sections()[BACKUPS])
-    run(restore.replace("restore -o", f"restore {shown} {at:%Y-%m-%dT%H:%M:%S.%fZ} -o"), tmp_path, "0")
+    timed = restore.replace("restore -o", f"restore {shown} {at:%Y-%m-%dT%H:%M:%S.%fZ} -o")
+    assert "everything is in order" in "".join(printed for _, printed in run(timed, tmp_path, "0"))
     with started("make run\n", tmp_path):
         assert lines_now(tmp_path) == ["before"]
 

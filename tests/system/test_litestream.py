@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -85,24 +88,24 @@ def salts(data_dir: Path) -> bytes:
 
 
 def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp_path: Path) -> None:
-    """Daemon and Litestream are killed while lines come and both move the log: all but the last moments are there, in order."""
+    """Litestream and daemon are killed while lines come and both move the log: all but the last moments are there, in order."""
     replica = tmp_path / "replica"
     with Daemon.start(tmp_path / "data") as daemon:
         daemon.call("agent:session:write_state", definition_id="agent-0", content="{}")
         with replicating(command_for(daemon.data_dir, replica), os.environ) as wait_until:
-            wait_until(lambda: copies(replica) > 0)
+            wait_until(lambda _: copies(replica) > 0)
             writers = Writers(daemon)
             seen = {salts(daemon.data_dir)}
 
-            def have_both_moved_the_log() -> bool:
+            def have_both_moved_the_log(_: bytes) -> bool:
                 seen.add(salts(daemon.data_dir))
                 return len(seen) > MOVED_TIMES and sum(writers.acknowledged.values()) * LINE_BYTES > WRITTEN_BYTES
 
             wait_until(have_both_moved_the_log)
             by_then = dict(writers.acknowledged)
             enough = copies(replica) + COPIES_OF_TWO_ROUNDS
-            wait_until(lambda: copies(replica) >= enough)
-            daemon.process.kill()
+            wait_until(lambda _: copies(replica) >= enough)
+        daemon.process.kill()
         writers.join()
         daemon.kill()
     home = restored(replica, tmp_path / "new")
@@ -115,3 +118,42 @@ def test_what_is_restored_after_a_crash_under_load_is_a_state_that_was(tmp_path:
             _, _, body = daemon.request("GET", f"/zones/{agent}/current/output")
             assert body.decode().splitlines() == [line(number) for number in range(count)]
         assert json.loads(daemon.call("agent:session:read", definition_id="agent-0")["content"]) == {}
+
+
+def test_a_copy_that_is_begun_anew_forgets_a_commit_that_never_was(tmp_path: Path) -> None:
+    """What a killed daemon left half done was copied, and something else was written since: the new copy is as the store is."""
+    replica = tmp_path / "replica"
+    data_dir = tmp_path / "data"
+    with Daemon.start(data_dir) as daemon, replicating(command_for(data_dir, replica), os.environ) as wait_until:
+        wait_until(lambda _: copies(replica) >= 1)
+        daemon.call("agent:session:append_output", definition_id="maks", line="before")
+        wait_until(lambda _: copies(replica) >= 2)
+        daemon.kill()
+        leave_half_done(data_dir / "db" / "zones.db", tmp_path / "scratch")
+        wait_until(lambda _: copies(replica) >= 3)
+        with Daemon.start(data_dir) as other:
+            other.call("agent:session:append_output", definition_id="maks", line="after")
+            other.kill()
+    shutil.rmtree(data_dir / "db" / ".zones.db-litestream")
+    anew = tmp_path / "anew"
+    with replicating(command_for(data_dir, anew), os.environ) as wait_until:
+        wait_until(lambda _: copies(anew) >= 1)
+    home = restored(anew, tmp_path / "new")
+    assert check_store(home / "db" / "zones.db").findings == []
+    with Daemon.start(home) as daemon:
+        assert daemon.call("agent:session:read_output", definition_id="maks")["lines"] == ["before", "after"]
+
+
+def leave_half_done(store: Path, scratch: Path) -> None:
+    """Leave a commit in the log that is whole, and that the index of the log, kept alive by Litestream, knows nothing of.
+
+    That is what a daemon leaves which is killed between the two: SQLite writes over it with the next commit.
+    """
+    scratch.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{store}{suffix}", f"{scratch}/zones.db{suffix}")
+    with closing(sqlite3.connect(scratch / "zones.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE half_done AS SELECT randomblob(400000)")
+        log = Path(f"{scratch}/zones.db-wal").read_bytes()
+    with Path(f"{store}-wal").open("r+b") as file:
+        file.write(log)
