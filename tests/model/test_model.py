@@ -214,6 +214,13 @@ class StoreMachine(RuleBasedStateMachine):
         for together in [calls] if at_once else [[call] for call in calls]:
             self.make(*together)
 
+    @rule(agent=AGENTS, lines=LINES, contents=st.lists(CONTENTS, min_size=2, max_size=5))
+    def take_turns(self, agent: str, lines: tuple[str, ...], contents: list[bytes]) -> None:
+        """Append and write several times, whoever has the session at the moment."""
+        for content in contents:
+            self.make(Append(agent, lines, None, None))
+            self.make(Write(agent, content, None, None, None))
+
     @rule(now_ms=TIMES)
     def set_clock(self, now_ms: int) -> None:
         """Let the clock jump, back as well."""
