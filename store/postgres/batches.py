@@ -57,6 +57,10 @@ class CommitLostError(Exception):
     """The answer to a commit was lost, or says that the commit did not wait for what it should have."""
 
 
+class AgentsGoneError(Exception):
+    """Rows by which agents are locked are not there any more: the database was put back to an earlier state under us."""
+
+
 class Batches:
     """Applies batches over the writing connection, and opens that anew where it was lost.
 
@@ -119,6 +123,9 @@ class Batches:
                     return outcomes
                 failure: BaseException = error
                 batch_id = _new_id()
+            except AgentsGoneError as error:
+                self._heard_of.clear()
+                failure = error
             except _Failures as error:
                 is_last = tries == _TRIES_MAX or perf_counter() > until or self._given_up.is_set()
                 if is_last or not (is_retried(error) or is_lost(error)):
@@ -148,7 +155,9 @@ class Batches:
     async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
         """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known."""
         await self._open_transaction(handle)
-        ((_, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        ((locked, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        if locked < len(agents):
+            raise AgentsGoneError
         await self._weigh(handle, Commits(*commits))
         await self._look(handle, agents)
 
@@ -239,7 +248,7 @@ class Batches:
             try:
                 handle = self.handle()
                 is_ours = handle.wait(self._claim(handle, batch_id))
-            except (CommitLostError, *_Failures) as error:
+            except (CommitLostError, StorageUnavailableError, *_Failures) as error:
                 self.drop()
                 if perf_counter() > until or self._given_up.is_set():
                     raise StorageUnavailableError(

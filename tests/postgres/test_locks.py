@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from store.engine import AppendOutput, Outcome
 from store.errors import StorageUnavailableError
-from store.postgres import batches, open_postgres
+from store.postgres import PostgresEngine, batches, open_postgres
 from store.records import Appended
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
@@ -23,6 +23,8 @@ from tests.postgres.own_server import OwnServer
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body
 from tests.waiting import until
+
+Pair = tuple[PostgresEngine, PostgresEngine]
 
 APPENDS: Final = [AppendOutput(agent_current_zone(agent), b"x\n", BEGINNING_MS) for agent in "abc"]
 
@@ -137,3 +139,19 @@ def test_nothing_is_held_while_a_client_is_waited_for(tmp_path: Path, url: str) 
                 assert second.call("agent:session:archive", definition_id="maks")["archive_zoneid"]
             writing.sendall(change[-1:])
             assert read_response(writing)[0] == 200
+
+
+async def test_agents_that_a_restore_has_taken_away_are_locked_all_the_same(pair: Pair, url: str) -> None:
+    """A database is put back under a daemon, to before it had heard of an agent: its next batch makes the row, and holds it."""
+    first, second = pair
+    check_stored(await first.apply(APPENDS))
+    with connected(url) as holder:
+        holder.execute("DELETE FROM agents")
+        check_stored(await first.apply(APPENDS[:1]))
+        lock(holder, "a")
+        applied = asyncio.ensure_future(second.apply(APPENDS[:1]))
+        with connected(url) as looker:
+            await until(lambda: looker.value(_WAITING) == 1)
+        holder.execute("ROLLBACK")
+        check_stored(await applied)
+    assert await output_of(first, APPENDS[0].zone) == ["x"] * 3

@@ -10,6 +10,8 @@ import pytest
 from store.engine import AppendOutput
 from store.errors import StorageUnavailableError
 from store.postgres import batches
+from store.postgres.durability import Commits
+from store.postgres.handle import PostgresHandle
 from store.records import Appended
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
@@ -48,6 +50,29 @@ async def test_a_claim_whose_answer_was_lost_is_known_as_ours(open_engine: Opene
     (outcome,) = await engine.apply([append(1)])
     assert isinstance(outcome, Appended)
     assert proxy.lost == 2
+    assert await output_of(engine, AGENT) == ["0", "1"]
+
+
+async def test_a_commit_is_asked_about_until_the_answer_is_safe_enough(
+    open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server keeps things less safely for a moment, just when a lost answer is asked about: nothing is done twice."""
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    weigh = batches.Batches._weigh
+    met: list[Commits] = []
+
+    async def unsafe_once(self: batches.Batches, handle: PostgresHandle, now: Commits) -> None:
+        if proxy.lost and not met:
+            met.append(now)
+            raise StorageUnavailableError("less safely")
+        await weigh(self, handle, now)
+
+    monkeypatch.setattr(batches.Batches, "_weigh", unsafe_once)
+    proxy.lose = ["answer"]
+    (outcome,) = await engine.apply([append(1)])
+    assert isinstance(outcome, Appended)
+    assert met
     assert await output_of(engine, AGENT) == ["0", "1"]
 
 
