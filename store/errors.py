@@ -138,7 +138,7 @@ class StorageUnavailableError(StoreError):
     """The engine is locked, unreachable or cannot read or write its files."""
 
     word = "STORAGE_UNAVAILABLE"
-    hint = "Try again shortly. If it goes on, look at the log and at the disk."
+    hint = "Try again shortly. If it goes on, look at the log, and at the disk or the database."
     retry = True
 
 
