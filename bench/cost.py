@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,7 +34,6 @@ _AGENTS: Final = 200
 _CONNECTIONS: Final = 32
 _WARM_SECONDS: Final = 2.0
 _DATABASE: Final = "zonekeeper_cost"
-_TICK_SECONDS: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +90,15 @@ async def _spent(url: str, daemon: Server) -> Spent:
     connection = await asyncpg.connect(url)
     try:
         # Read while it is there: it is a child of the server's first process, as all others are.
-        server_seconds = _of_family(int(_status(connection.get_server_pid())[1]))
+        server_seconds = processes.family_seconds(processes.parent_of(connection.get_server_pid()))
         return Spent(
-            sum(map(int, _status(daemon.pid)[11:13])) * _TICK_SECONDS,
+            daemon.busy_seconds(),
             server_seconds,
             int(await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")),
             int(await connection.fetchval("SELECT pg_total_relation_size('zonekeeper.file_parts')")),
         )
     finally:
         await connection.close()
-
-
-def _of_family(parent: int) -> float:
-    """Return the seconds that a process, its children and those of them that have ended were busy."""
-    ticks = sum(map(int, _status(parent)[11:15]))
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks * _TICK_SECONDS
-
-
-def _status(pid: int) -> list[str]:
-    """Return what `/proc/<pid>/stat` has behind the program's name: its parent second, its times from the twelfth on."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench import fill, processes
+from bench import fill
 from bench.appends import bodies
 from bench.client import Client, body
+from bench.engines import Engine
 from bench.load import Load, going_on
 from bench.rows import Row, alternate, at_most, rank, value_at_most
 from bench.scale import MIB, Scale
@@ -18,10 +19,10 @@ _SHORT_LINES: Final = 1_000
 _CONNECTIONS: Final = 8
 
 
-def pages(scale: Scale, directory: Path) -> list[Row]:
+def pages(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
     """Read pages from around each place in turn, each of them another one."""
     data_dir = directory / "data"
-    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+    with engine.daemon(data_dir) as daemon, Client(daemon) as client:
         fill.output_of_lines(client, "long", scale.output_lines)
         fill.output_of_lines(client, "short", _SHORT_LINES)
     span, middle = scale.output_lines // 10, scale.output_lines // 2
@@ -32,7 +33,7 @@ def pages(scale: Scale, directory: Path) -> list[Row]:
         "short": ("short", 0, _SHORT_LINES),
     }
     # It is started anew, so that none of its memory is that of the filling.
-    with processes.daemon(data_dir) as daemon, Client(daemon) as client:
+    with engine.daemon(data_dir) as daemon, Client(daemon) as client:
         load = Load(daemon, bodies(scale), _CONNECTIONS, per_second=scale.appends_per_second)
         takers = [_taker(scale, client, *place) for place in places.values()]
         with going_on(load):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 _STOP_SECONDS_MAX: Final = 30
+_TICK_SECONDS: Final = 1 / os.sysconf("SC_CLK_TCK")
 _QUIET_SECONDS: Final = 0.3
 _QUIET_SECONDS_MAX: Final = 30
 
@@ -62,11 +63,33 @@ class Server:
             if written != (written := self.written_bytes()):
                 last_change = time.monotonic()
 
+    def busy_seconds(self) -> float:
+        """Seconds of a core that it has used so far."""
+        return sum(map(int, _status(self.pid)[11:13])) * _TICK_SECONDS
+
     def end(self) -> int:
         """Stop it; returns the bytes it has caused to be written to the disk up to its end."""
         os.kill(self.pid, 15)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its facts stay until `_running` takes note of its end
         return self.written_bytes()
+
+
+def parent_of(pid: int) -> int:
+    """Return the process that another one was started by."""
+    return int(_status(pid)[1])
+
+
+def family_seconds(parent: int) -> float:
+    """Return the seconds of a core that a process, its children and those of them that have ended have used so far."""
+    ticks = sum(map(int, _status(parent)[11:15]))
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * _TICK_SECONDS
 
 
 def daemon_command(*arguments: str) -> list[str]:
@@ -140,6 +163,11 @@ def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
 
 def _port(ready: dict[str, Any]) -> int:
     return urlsplit(ready["url"]).port or 0
+
+
+def _status(pid: int) -> list[str]:
+    """Return what `/proc/<pid>/stat` has behind the program's name: its parent second, its times from the twelfth on."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
 
 
 def _fact(pid: int, file: str, name: str) -> int:

@@ -55,12 +55,13 @@ class Row:
 
     Attributes:
         name: what was measured.
-        unit: of both values: "/s", "ms", "s" or "bytes".
+        unit: of both values: "/s", "ms", "s", "µs" or "bytes".
         ours: our value in each round.
         yardstick: the yardstick's value in each round; empty where there is none.
         against: what the yardstick is.
         wanted: what is wanted; None where the row is there for comparison.
         faster_is_larger: the ratio of durations says how many times as fast we are, so it is yardstick / ours.
+        engine: over which it was measured.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Row:
     against: str = ""
     wanted: Wanted | None = None
     faster_is_larger: bool = False
+    engine: str = "SQLite"
 
     @property
     def our_value(self) -> float:
@@ -101,6 +103,7 @@ class Row:
         """Return the row as the table shows it."""
         return (
             self.name,
+            self.engine,
             shown(self.our_value, self.unit),
             NOTHING if self.yardstick_value is None else f"{shown(self.yardstick_value, self.unit)} {self.against}",
             NOTHING if self.ratio is None else _ratio(self.ratio),

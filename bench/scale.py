@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -42,6 +42,7 @@ class Scale:
         health_snapshot_bytes: sizes of the snapshots that are written and read while `/healthz` is asked.
         health_seconds: for how long, for each size.
         log_appends: appends while a reader holds the write-ahead log.
+        snapshot_rewrites: of one snapshot, after which is looked how much it takes on the disk.
     """
 
     rounds: int = 5
@@ -71,6 +72,21 @@ class Scale:
     health_snapshot_bytes: tuple[int, ...] = (50 * MIB, 64 * MIB)
     health_seconds: float = 10.0
     log_appends: int = 100_000
+    snapshot_rewrites: int = 10_000
+
+    def of_one_size(self) -> Self:
+        """Return the same with one size of each kind, that of which a figure is wanted."""
+        return replace(
+            self,
+            lines_per_call=_one(self.lines_per_call, 100),
+            snapshot_bytes=_one(self.snapshot_bytes, 8 * MIB),
+            mount_snapshot_bytes=_one(self.mount_snapshot_bytes, MIB),
+            archive_bytes=_one(self.archive_bytes, 300 * MIB),
+        )
+
+
+def _one(sizes: tuple[int, ...], wanted: int) -> tuple[int, ...]:
+    return (wanted,) if wanted in sizes else sizes[:1]
 
 
 FULL: Final = Scale()
@@ -102,5 +118,6 @@ QUICK: Final = Scale(
     health_snapshot_bytes=(1 * MIB,),
     health_seconds=0.3,
     log_appends=500,
+    snapshot_rewrites=50,
 )
 """Every row once, small enough for a test. Its figures mean nothing."""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
+from itertools import count
 from pathlib import Path
 
-from bench import fill, processes
+from bench import fill
 from bench.client import Client
+from bench.engines import Engine
 from bench.rows import Row, alternate, at_most, size, value_at_most
 from bench.scale import Scale
 
 
-def starts(scale: Scale, directory: Path) -> list[Row]:
+def starts(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
     """Start on each in turn."""
-    large, empty = directory / "large", directory / "empty"
-    with processes.daemon(large) as daemon, Client(daemon) as client:
+    large = directory / "large"
+    with engine.daemon(large) as daemon, Client(daemon) as client:
         for number in range(scale.large_store_sessions):
             fill.output_of_size(client, f"agent-{number}", scale.large_store_bytes // scale.large_store_sessions)
 
-    def start_empty() -> float:
-        shutil.rmtree(empty, ignore_errors=True)
-        return _start(empty)
-
-    on_large, on_empty = alternate(2 * scale.rounds, lambda: _start(large), start_empty)
+    numbers = count()
+    on_large, on_empty = alternate(
+        2 * scale.rounds, lambda: _start(engine, large), lambda: _start(engine, directory / f"empty-{next(numbers)}")
+    )
     return [
         Row("start to listening: empty", "s", on_empty, wanted=value_at_most(0.6)),
         Row(
@@ -36,6 +36,6 @@ def starts(scale: Scale, directory: Path) -> list[Row]:
     ]
 
 
-def _start(data_dir: Path) -> float:
-    with processes.daemon(data_dir) as daemon:
+def _start(engine: Engine, data_dir: Path) -> float:
+    with engine.daemon(data_dir) as daemon:
         return daemon.started_seconds

@@ -7,11 +7,11 @@ from typing import Final
 
 from bench.rows import Row
 
-HEADER: Final = ("what", "ours", "yardstick", "ratio", "wanted", "holds")
+HEADER: Final = ("what", "engine", "ours", "yardstick", "ratio", "wanted", "holds")
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Put the cells in columns; the first is text, the others are figures."""
+    """Put the cells in columns; the first two are text, the others are figures."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(_line(cells, widths) for cells in (header, rule, *rows))
@@ -30,8 +30,9 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = zip(cells, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
+    texts, figures = zip(cells[:2], widths[:2], strict=True), zip(cells[2:], widths[2:], strict=True)
+    padded = [*(cell.ljust(width) for cell, width in texts), *(cell.rjust(width) for cell, width in figures)]
+    return "  ".join(padded).rstrip()
 
 
 def _cells(cells: Sequence[str]) -> str:

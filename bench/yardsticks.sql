@@ -1,4 +1,4 @@
--- What the raw yardsticks say to SQLite, and what old data is made with. Each statement under a name and a sentence.
+-- What the raw yardsticks say to SQLite and PostgreSQL, and what old data is made with. Each statement under a name and a sentence.
 
 -- name: durable_log
 -- Make every commit durable, as the daemon does.
@@ -15,6 +15,22 @@ CREATE TABLE blobs (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 -- name: append_blob
 -- Append.
 INSERT INTO blobs (data) VALUES (?);
+
+-- name: forget_lines
+-- Begin anew.
+DROP TABLE IF EXISTS bench_lines;
+
+-- name: lines
+-- The plainest table of PostgreSQL that holds what is appended.
+CREATE TABLE bench_lines (number bigint PRIMARY KEY, data bytea NOT NULL);
+
+-- name: insert_line
+-- Append.
+INSERT INTO bench_lines (number, data) VALUES ($1, $2);
+
+-- name: stored_bytes
+-- What the tables of a store take.
+SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'zonekeeper'::regnamespace;
 
 -- name: old_files
 -- The files of an AgentMux installation.
