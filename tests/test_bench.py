@@ -50,7 +50,7 @@ def test_every_measurement_is_taken_shown_and_in_the_readme(tmp_path: Path) -> N
     names = list(program.MEASUREMENTS)
     shares = {tmp_path / "one.json": names[::2], tmp_path / "other.json": names[1::2]}  # a core each
     processes_of = {numbers: taken(share, data, numbers) for numbers, share in shares.items()}
-    kinds: set[str] = set()
+    kinds: set[tuple[str, str]] = set()
     for numbers, process in processes_of.items():
         _, said = process.communicate()
         assert process.returncode == 0, said
@@ -59,13 +59,13 @@ def test_every_measurement_is_taken_shown_and_in_the_readme(tmp_path: Path) -> N
         assert [row for row in rows if not row["ours"] or row["our_value"] < 0] == []
         shown = bench("--from", str(numbers)).stdout.splitlines()
         first = next(number for number, line in enumerate(shown) if line.startswith(HEADER[0])) + 2
-        table = [re.split(r"  +", line)[0] for line in shown[first : first + len(rows)]]
-        assert table == [row["name"] for row in rows]
-        kinds |= {kind(name) for name in table}
+        table = [tuple(re.split(r"  +", line)[:2]) for line in shown[first : first + len(rows)]]
+        assert table == [(row["name"], row["engine"]) for row in rows]
+        kinds |= {(kind(name), engine) for name, engine in table}
     assert list(data.iterdir()) == []
     part = (ROOT / "README.md").read_text(encoding="utf-8").partition(readme.BEGIN)[2].partition(readme.END)[0]
-    in_readme = [line.split(" | ")[0].removeprefix("| ") for line in part.splitlines() if line.startswith("| ")]
-    assert {kind(name) for name in in_readme[1:]} == kinds
+    in_readme = [line.removeprefix("| ").split(" | ")[:2] for line in part.splitlines() if line.startswith("| ")]
+    assert {(kind(name), engine) for name, engine in in_readme[1:]} == kinds
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,11 @@ def test_a_ratio_is_that_of_the_medians_and_holds_on_its_side_of_the_limit() -> 
     """An outlier changes nothing; more is better for rates, less for waits, and of durations the quotient is turned round."""
     rate = Row("rate", "/s", [50, 60, 1], [100, 100, 9_999], "echo", at_least(0.5, aim=0.65))
     assert (rate.our_value, rate.yardstick_value, rate.ratio, rate.holds) == (50, 100, 0.5, True)
-    assert rate.cells() == ("rate", "50/s", "100/s echo", "0.50", "≥ 0.50, aim 0.65", "yes")
+    assert rate.cells() == ("rate", "SQLite", "50/s", "100/s echo", "0.50", "≥ 0.50, aim 0.65", "yes")
     assert Row("rate", "/s", [49], [100], "echo", at_least(0.5)).holds is False
     assert Row("wait", "ms", [1.6], [1.0], "echo", at_most(1.5)).cells()[-2:] == ("≤ 1.50", "NO")
-    assert Row("value", "bytes", [2**20], wanted=value_at_most(2**20)).cells()[1:] == (
+    assert Row("value", "bytes", [2**20], wanted=value_at_most(2**20), engine="PostgreSQL").cells()[1:] == (
+        "PostgreSQL",
         "1 MiB",
         "-",
         "-",
@@ -262,7 +263,7 @@ def test_the_readme_is_written_between_its_markers(tmp_path: Path) -> None:
     readme.write(path, {"cores": "2"}, [row])
     written = path.read_text(encoding="utf-8")
     assert written == f"before\n{readme.BEGIN}{readme.part({'cores': '2'}, [row])}{readme.END}\nafter\n"
-    assert "| row | 1.00 ms | 2.00 ms echo | 0.50 | ≤ 1.00 | yes |" in written
+    assert "| row | SQLite | 1.00 ms | 2.00 ms echo | 0.50 | ≤ 1.00 | yes |" in written
     path.write_text("no markers\n", encoding="utf-8")
     with pytest.raises(ValueError, match="bench"):
         readme.write(path, {}, [row])
@@ -273,5 +274,5 @@ def test_the_ranks_and_sizes_of_a_table_are_right() -> None:
     values = [float(each) for each in range(1, 101)]
     assert (rank(values, 0.5), rank(values, 0.99), rank([], 0.5)) == (50.0, 99.0, 0.0)
     assert [size(each) for each in (1, 1024, 3 * 2**20)] == ["1 B", "1 KiB", "3 MiB"]
-    lines = aligned(("name", "ms"), [["a", "1,000"], ["long name", "2"]]).splitlines()
-    assert lines == ["name          ms", "---------  -----", "a          1,000", "long name      2"]
+    lines = aligned(("name", "of", "ms"), [["a", "x", "1,000"], ["long name", "y", "2"]]).splitlines()
+    assert lines == ["name       of     ms", "---------  --  -----", "a          x   1,000", "long name  y       2"]
