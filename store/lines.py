@@ -31,6 +31,8 @@ def count_lines(data: bytes) -> int:
     """
     if not data:
         return 0
+    if b" " < data[:1] < b"\x7f" and data.find(b"\n") in {-1, len(data) - 1}:
+        return 1  # one line that begins with what is not blank: nearly every append
     ended = data.count(b"\n")
     blank = len(_BLANK_LINE_ENDED.findall(b"\n" + data))
     last = data[data.rfind(b"\n") + 1 :]
