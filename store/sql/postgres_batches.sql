@@ -3,7 +3,7 @@
 -- name: lock_agents
 -- Agents are locked in one order, so that two daemons never wait for each other. How many there are, and by the way what a commit
 -- means now.
-WITH locked AS MATERIALIZED (
+WITH locked AS (
     SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE
 )
 SELECT count(*), current_setting('fsync', true), current_setting('synchronous_commit', true),
