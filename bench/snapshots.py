@@ -12,10 +12,13 @@ from bench.client import Client, body
 from bench.engines import SQLITE, Engine
 from bench.load import Load, send
 from bench.rows import Row, alternate, at_most, rank, size, value_at_most
-from bench.scale import MIB, Scale
+from bench.scale import KIB, MIB, Scale
 
 _BEFORE_END_BYTES: Final = (2_000, 4_000, 8_000, 16_000, 32_000)
 """Where "near the end" is: in each round another place."""
+
+_KEPT_BYTES: Final = 128 * KIB
+"""Of the snapshot that is rewritten for long: a part that stays, and one that changes."""
 
 _REWRITTEN_BYTES: Final = 100 * MIB
 _REWRITES_MIN: Final = 4
@@ -38,10 +41,10 @@ def space(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
     """Look what one snapshot takes on the disk once it was rewritten as quickly as that goes."""
     data_dir = directory / "data"
     with engine.daemon(data_dir) as daemon:
-        send(Load(daemon, _bodies(texts.snapshot(MIB)), 1, count=scale.snapshot_rewrites))
+        send(Load(daemon, _bodies(texts.snapshot(_KEPT_BYTES)), 1, count=scale.snapshot_rewrites))
         taken = engine.stored_bytes(data_dir)
-    name = f"snapshot of 1 MiB, 1 KB changed {scale.snapshot_rewrites:,} times: on the disk"
-    return [Row(name, "bytes", [taken], [MIB], "its size", value_at_most(64 * MIB))]
+    name = f"snapshot of {size(_KEPT_BYTES)}, 1 KB changed {scale.snapshot_rewrites:,} times: on the disk"
+    return [Row(name, "bytes", [taken], [_KEPT_BYTES], "its size", value_at_most(64 * MIB))]
 
 
 def _written(scale: Scale, data_dir: Path, size_bytes: int, *, is_wanted: bool) -> Row:
