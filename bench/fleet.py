@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench import inserts, processes
 from bench.appends import CONNECTIONS, bodies
 from bench.client import Client, result_of
 from bench.engines import POSTGRESQL, SQLITE, server
-from bench.load import Load, going_on
+from bench.load import Load, send
 from bench.processes import Server
 from bench.rows import Row, alternate, at_least
 from bench.scale import Scale
@@ -89,15 +90,13 @@ def _noted(taken: list[_Taken], one: _Taken) -> float:
 
 def _loaded(scale: Scale, daemons: Sequence[Server]) -> _Taken:
     """Load daemons at once, each for agents of its own."""
+    loads = [
+        Load(daemon, bodies(scale, f"fleet-{number}"), CONNECTIONS, scale.load_seconds)
+        for number, daemon in enumerate(daemons)
+    ]
     before = _busy(daemons)
-    with ExitStack() as stack:
-        loads = [
-            stack.enter_context(
-                going_on(Load(daemon, bodies(scale, f"fleet-{number}"), CONNECTIONS, scale.load_seconds))
-            )
-            for number, daemon in enumerate(daemons)
-        ]
-        answers = [load() for load in loads]
+    with ThreadPoolExecutor(len(loads)) as senders:
+        answers = list(senders.map(send, loads))
     spent = [after - earlier for after, earlier in zip(_busy(daemons), before, strict=True)]
     total = sum(each.total for each in answers)
     return _Taken(sum(each.per_second for each in answers), *(1e6 * seconds / total for seconds in spent))
