@@ -46,13 +46,14 @@ def fleet(scale: Scale, directory: Path) -> list[Row]:
         daemons = [
             stack.enter_context(processes.daemon(directory / f"daemon-{number}", url)) for number in range(_DAEMONS)
         ]
+        embedded: list[_Taken] = []
         alone: list[_Taken] = []
         together: list[_Taken] = []
         _loaded(scale, daemons)  # so that each knows its agents, and how large batches are is known
         batches = _batches(scale, daemons[0])
         on_sqlite, over_postgres, raw, by_three = alternate(
             scale.rounds,
-            lambda: _loaded(scale, [lite]).per_second,
+            lambda: _noted(embedded, _loaded(scale, [lite])),
             lambda: _noted(alone, _loaded(scale, daemons[:1])),
             lambda: inserts.per_second(url, batches, scale.load_seconds),
             lambda: _noted(together, _loaded(scale, daemons)),
@@ -76,9 +77,10 @@ def fleet(scale: Scale, directory: Path) -> list[Row]:
             at_least(1.5) if enough_cores else None,
         ),
     ]
+    sqlite_us = [each.daemons_us for each in embedded]
     for count, taken in ((1, alone), (_DAEMONS, together)):
         whose = f"core time of an append, {count} {'daemon' if count == 1 else 'daemons'}"
-        rows.append(Row(f"{whose}: the daemon's", "µs", [each.daemons_us for each in taken]))
+        rows.append(Row(f"{whose}: the daemon's", "µs", [each.daemons_us for each in taken], sqlite_us, "over SQLite"))
         rows.append(Row(f"{whose}: the server's", "µs", [each.server_us for each in taken]))
     return [replace(row, engine=POSTGRESQL.name) for row in rows]
 
