@@ -174,7 +174,7 @@ async def copy_place(
             at_one_instant=at_one_instant,
         )
     except CopyStoppedError as error:
-        message = "interrupted; run it again to go on where it stopped"
+        message = "interrupted; " + ("nothing was left" if at_one_instant else "run it again to go on where it stopped")
         raise StartFailedError(Exit.FAILED, message) from error
     return {**asdict(report), "source_connections": connections}
 
