@@ -91,7 +91,7 @@ class CompressionWorker:
         """Compress a piece of an archive, or some that are small, in one commit; then rest."""
         began = perf_counter()
         step: list[CompressParts] = []
-        before, self._before = self._before, None
+        before = self._before
         for zone in zones:
             piece = await self._piece(zone, before if before is not None and before.zone == zone else None)
             if piece is None:
@@ -100,8 +100,7 @@ class CompressionWorker:
             if not piece.is_last or sum(each.size_bytes for each in step) >= COMPRESSION_COMMIT_BYTES:
                 break
         await asyncio.gather(*(self._submit(piece) for piece in step if piece.parts or piece.is_last))
-        if step and not step[-1].is_last:
-            self._before = replace(step[-1], parts=())
+        self._before = replace(step[-1], parts=()) if step and not step[-1].is_last else None
         changes, self._seen = self._changes() - self._seen, self._changes()
         is_alone = changes <= len(step)
         await self._sleep((perf_counter() - began) * (REST_ALONE if is_alone else REST_AMONG_OTHERS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from store.engine import CompleteSession, MoveSession
 from store.limits import PART_BYTES
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
@@ -53,9 +55,12 @@ async def test_a_compressed_archive_reads_as_before(store: OpenStore) -> None:
     assert [await seen(store, ARCHIVE), await seen(store, HERE)] == before
 
 
-async def test_a_compressed_session_that_is_current_again_is_appended_to_and_written(store: OpenStore) -> None:
+@pytest.mark.parametrize("end", [b"", b"the last line has no end " * 500])
+async def test_a_compressed_session_that_is_current_again_is_appended_to_and_written(
+    store: OpenStore, end: bytes
+) -> None:
     """Its end is known, a duplicate is found, parts are merged and compared, and it can be archived and compressed again."""
-    output = OUTPUT + b"the last line has no end " * 500
+    output = OUTPUT + end
     await take_over(store, ARCHIVE, {OUTPUT_FILE: output, SNAPSHOT_FILE: SNAPSHOT})
     await compressed(store)
     await store.writer.submit(MoveSession(ARCHIVE, HERE))
@@ -65,7 +70,7 @@ async def test_a_compressed_session_that_is_current_again_is_appended_to_and_wri
     assert again.size_bytes == len(output)
     for number in range(3):
         added = await sessions.append_session_output(AGENT, LINES[:400])
-        output += (b"" if number else b"\n") + OUTPUT[: len("\n".join(LINES[:400])) + 1]
+        output += (b"" if number or not end else b"\n") + OUTPUT[: len("\n".join(LINES[:400])) + 1]
         assert added.size_bytes == len(output)
     same = await sessions.write_session_state(AGENT, SNAPSHOT)
     assert same.revision == 1

@@ -145,6 +145,22 @@ async def test_a_step_is_bounded_and_rests_afterwards(bench: Bench) -> None:
     assert min(bench.rests_s) > min(alone) * REST_AMONG_OTHERS / REST_ALONE / 10
 
 
+async def test_what_does_not_get_smaller_is_passed_over(bench: Bench, path: Path) -> None:
+    """A piece of which nothing is to be stored is no commit, and the next one begins behind it."""
+    noise = random.Random(2).randbytes(3 * limits.COMPRESSION_PIECE_BYTES).replace(b"\n", b"") + b"\n"
+    archive = await bench.archive("agent", noise + OUTPUT)
+    batches = bench.writer.batch_changes.count
+    async with asyncio.timeout(30):
+        assert await bench.worker.sweep()
+    assert (
+        bench.writer.batch_changes.count - batches
+        == len(bench.pieces)
+        <= len(OUTPUT) // limits.COMPRESSION_PIECE_BYTES + 2
+    )
+    assert rows(path, CODECS)[1][2] == len(OUTPUT)
+    assert await bench.engine.read_bytes(archive, OUTPUT_FILE, 0, 1 << 30) == noise + OUTPUT
+
+
 async def test_small_archives_are_done_together(bench: Bench) -> None:
     """A store of many small archives takes a commit for each sixteen of them, not for each."""
     for number in range(20):
@@ -205,6 +221,21 @@ async def test_an_archive_that_goes_meanwhile_is_left_as_it_is(bench: Bench, pat
     zone = archive if moves_back else current
     assert await bench.engine.read_bytes(zone, OUTPUT_FILE, 0, 1 << 30) == OUTPUT + LINE
     assert [codec for codec, *_ in rows(path, CODECS)] == ([0, 1] if moves_back else [0])
+
+
+async def test_a_session_that_was_current_again_is_gone_through_again(bench: Bench, path: Path) -> None:
+    """Once it is archived anew: what was written meanwhile is stored as it came."""
+    archive = await bench.archive("agent", OUTPUT)
+    assert await bench.worker.sweep()
+    current = agent_current_zone("agent")
+    await bench.writer.submit(MoveSession(archive, current))
+    assert await bench.waiting() == 0
+    await bench.writer.submit(AppendOutput(current, OUTPUT, 2))
+    assert rows(path, "SELECT count(*) FROM file_parts WHERE codec = 0 AND size_bytes > 4096") != [(0,)]
+    await bench.writer.submit(ArchiveSession(current, 2_000))
+    assert await bench.waiting() == 1
+    assert await bench.worker.sweep()
+    assert rows(path, "SELECT count(*) FROM file_parts WHERE codec = 0 AND size_bytes > 4096") == [(0,)]
 
 
 async def test_a_part_that_was_written_anew_meanwhile_stays(bench: Bench, path: Path) -> None:
