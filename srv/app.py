@@ -216,6 +216,8 @@ def _copy_failures(copy: Path) -> Iterator[None]:
         raise StartFailedError(Exit.STORE_REFUSED, str(error)) from error
     except StorageDamagedError as error:
         raise StartFailedError(Exit.STORE_REFUSED, f"{error}; zonekeeper doctor tells more") from error
+    except StoreAwayError as error:
+        raise StartFailedError(Exit.STORE_AWAY, str(error)) from error
     except StoreError as error:
         raise StartFailedError(Exit.FAILED, f"{error}: the store cannot be read, or the copy not be written") from error
 

@@ -99,3 +99,11 @@ def test_a_backup_of_a_database_opens_as_a_file(
     assert "damaged or missing" in capsys.readouterr().err
     assert not list(tmp_path.glob("*again*"))
     assert not list(tmp_path.glob(".zonekeeper-backup-*"))
+
+
+def test_a_backup_of_a_database_that_is_away_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the exit code by which it may be tried again, and no file is left."""
+    url = f"postgresql://me@/x?host={tmp_path}"
+    assert main(["backup", str(tmp_path / "copy.db"), "--store", url]) == Exit.STORE_AWAY
+    assert "cannot be used at the moment" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
