@@ -83,6 +83,7 @@ class Batches:
         self.applied = 0
         self.level: Level | None = None
         self._must_choose = False
+        self._enough: Commits | None = None
         self._is_warned = False
         self._given_up = threading.Event()
 
@@ -170,13 +171,18 @@ class Batches:
         Raises:
             StorageUnavailableError: the server no longer lets it.
         """
+        if now == self._enough:
+            return
+        self._enough = None
         enough = now.raised(self._wanted)
         if enough.level < self._wanted:
             self._tell(enough)
             raise StorageUnavailableError(
                 f"the database would keep this less safely than --durability {self._wanted.word} asks for: {enough.lack}"
             )
-        if enough != now:
+        if enough == now:
+            self._enough = now
+        else:
             # A role or a database that has it so: from now on it is said with the BEGIN.
             self._must_choose = True
             await handle.connection.execute(handle.begins.choose)

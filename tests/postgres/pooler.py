@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -64,7 +65,7 @@ class Pooler:
         command = [program(), "--quiet", str(settings)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
         until = time.monotonic() + _WAIT_SECONDS
-        while not (self._directory / f".s.PGSQL.{_PORT}").exists():
+        while not self._is_listening():
             assert self._process.poll() is None, "pgbouncer has ended"
             assert time.monotonic() < until, "pgbouncer does not listen"
         return self
@@ -76,3 +77,7 @@ class Pooler:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory)
+
+    def _is_listening(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self._directory / f".s.PGSQL.{_PORT}")) == 0
