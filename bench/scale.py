@@ -37,6 +37,7 @@ class Scale:
         crowd_archives: archives of each of them.
         large_store_bytes: of the store that the daemon is started on.
         large_store_sessions: that hold them.
+        start_rounds: how often the daemon is started on it, and on an empty one.
         migrated_blocks: blocks of the old data.
         migrated_block_bytes: of each of them.
         health_snapshot_bytes: sizes of the snapshots that are written and read while `/healthz` is asked.
@@ -67,6 +68,7 @@ class Scale:
     crowd_archives: int = 3
     large_store_bytes: int = 1 * GIB
     large_store_sessions: int = 4
+    start_rounds: int = 10
     migrated_blocks: int = 2_000
     migrated_block_bytes: int = 256 * KIB
     health_snapshot_bytes: tuple[int, ...] = (50 * MIB, 64 * MIB)
@@ -113,6 +115,7 @@ QUICK: Final = Scale(
     crowd_archives=1,
     large_store_bytes=2 * MIB,
     large_store_sessions=2,
+    start_rounds=1,
     migrated_blocks=10,
     migrated_block_bytes=64 * KIB,
     health_snapshot_bytes=(1 * MIB,),

@@ -21,7 +21,7 @@ def starts(scale: Scale, directory: Path, engine: Engine) -> list[Row]:
 
     numbers = count()
     on_large, on_empty = alternate(
-        2 * scale.rounds, lambda: _start(engine, large), lambda: _start(engine, directory / f"empty-{next(numbers)}")
+        scale.start_rounds, lambda: _start(engine, large), lambda: _start(engine, directory / f"empty-{next(numbers)}")
     )
     return [
         Row("start to listening: empty", "s", on_empty, wanted=value_at_most(0.6)),
