@@ -31,9 +31,11 @@ class Begins:
             f" SET LOCAL idle_in_transaction_session_timeout = {statement_ms // 3}"
         )
         self.reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {bounds}"
+        # Where a database has another isolation by default, who has waited for a lock would see what was before that.
         # A commit that did not wait for a standby says so in a warning, which a role may have turned off.
         self.writing = (
-            f"BEGIN; {bounds}; SET LOCAL lock_timeout = {statement_ms // 2}; SET LOCAL client_min_messages = warning"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; {bounds}; SET LOCAL lock_timeout = {statement_ms // 2};"
+            " SET LOCAL client_min_messages = warning"
         )
         self.choose = f"SET LOCAL synchronous_commit = {CHOICE_OF[terms.durability]}"
         self.choosing = f"{self.writing}; {self.choose}"

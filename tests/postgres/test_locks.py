@@ -15,7 +15,7 @@ from store.engine import AppendOutput, Outcome
 from store.errors import StorageUnavailableError
 from store.postgres import PostgresEngine, batches, open_postgres
 from store.records import Appended
-from store.zones import agent_current_zone
+from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
 from tests.postgres.foreign import Foreign, connected
@@ -67,6 +67,27 @@ async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, 
         assert looker.rows("SELECT definition_id FROM agents FOR UPDATE SKIP LOCKED") == [("c",)]
         holder.execute("ROLLBACK")
         check_stored(await applied)
+
+
+async def test_what_was_changed_during_the_wait_for_a_lock_is_seen_at_any_default_isolation(
+    open_engine: Opener, url: str
+) -> None:
+    """A database whose transactions see one state by default: a batch that waited still sees that the session was archived."""
+    with connected(url) as holder, connected(url) as looker:
+        name = holder.value("SELECT current_database()")
+        holder.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+        try:
+            engine = await open_engine(url)
+            check_stored(await engine.apply(APPENDS[:1]))
+            lock(holder, "a")
+            applied = asyncio.ensure_future(engine.apply(APPENDS[:1]))
+            await until(lambda: looker.value(_WAITING) == 1)
+            holder.execute("UPDATE zones SET archived_at_ms = 5; COMMIT")
+            check_stored(await applied)
+        finally:
+            holder.execute(f"ALTER DATABASE {name} RESET ALL")
+    assert await output_of(engine, APPENDS[0].zone) == ["x"]
+    assert await output_of(engine, agent_archive_zone("a", 5)) == ["x"]
 
 
 async def test_a_batch_that_the_server_undoes_for_another_is_tried_again(own_server: OwnServer) -> None:
