@@ -20,16 +20,14 @@ def settle(handle: PostgresHandle, shown: str) -> None:
         StoreRefusedError: it is half a copy.
     """
     with handle.transaction():
-        if check_whole(handle, shown) is Standing.COPIED:
+        if _whole(_locked(handle), shown) is Standing.COPIED:
             set_standing(handle, Standing.OWN)
 
 
-def check_whole(handle: PostgresHandle, shown: str) -> Standing:
-    """Return the standing. Raises as `settle` does."""
+def check_whole(handle: PostgresHandle, shown: str) -> None:
+    """Look whether the store may be read. Raises as `settle` does."""
     ((_, standing),) = handle.fetch(_STATEMENTS["version"])
-    if standing == Standing.COPYING:
-        raise StoreRefusedError(half_a_copy(shown))
-    return Standing(standing)
+    _whole(Standing(standing), shown)
 
 
 def check_target(handle: PostgresHandle, shown: str) -> None:
@@ -39,27 +37,44 @@ def check_target(handle: PostgresHandle, shown: str) -> None:
         StoreRefusedError: it has sessions of its own.
     """
     with handle.transaction():
-        ((_, standing),) = handle.fetch(_STATEMENTS["version"])
-        if standing == Standing.OWN and handle.rows("any_session"):
-            raise StoreRefusedError(is_no_target(shown))
+        _target(handle, shown)
 
 
 def begin_copy(handle: PostgresHandle, shown: str) -> None:
     """Make the store half a copy, which no daemon opens.
 
     Raises:
-        StoreRefusedError: a daemon is connected.
+        StoreRefusedError: a daemon is connected, or one has taken the store since it was looked at.
     """
     with handle.transaction():
-        ((_, standing),) = handle.fetch(_STATEMENTS["version"])
+        standing = _target(handle, shown)
         set_standing(handle, Standing.COPYING)
     # Afterwards, since whoever connects from now on sees the standing.
     with handle.transaction():
         connections = daemons(handle)
         if connections:
-            set_standing(handle, Standing(standing))
+            set_standing(handle, standing)
     if connections:
         raise StoreRefusedError(f"{shown} is in use: daemons have {connections} connections to it; stop them first")
+
+
+def _locked(handle: PostgresHandle) -> Standing:
+    """Return the standing, which nobody else changes until the commit: a daemon and a copy may both want the store."""
+    ((_, standing),) = handle.fetch(_STATEMENTS["lock_version"])
+    return Standing(standing)
+
+
+def _whole(standing: Standing, shown: str) -> Standing:
+    if standing is Standing.COPYING:
+        raise StoreRefusedError(half_a_copy(shown))
+    return standing
+
+
+def _target(handle: PostgresHandle, shown: str) -> Standing:
+    standing = _locked(handle)
+    if standing is Standing.OWN and handle.rows("any_session"):
+        raise StoreRefusedError(is_no_target(shown))
+    return standing
 
 
 def set_standing(handle: PostgresHandle, standing: Standing) -> None:
