@@ -61,7 +61,7 @@ def parse_store_connections(text: str) -> int:
 def holds_password(url: str) -> bool:
     """Tell whether a URL holds a password."""
     parts = urlsplit(url)
-    return bool(parts.password) or "password" in parse_qs(parts.query)
+    return bool(parts.password) or not {"password", "sslpassword"}.isdisjoint(parse_qs(parts.query))
 
 
 def parse_host(text: str) -> str:

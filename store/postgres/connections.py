@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -25,6 +26,7 @@ _GOODBYE_SECONDS: Final = 0.5
 """How long a server that lets us not in is given to close the connection."""
 
 _CACHED_STATEMENTS: Final = 100
+_HOST: Final = re.compile(r"(\[[^]]*\]|[^][:]*)(:[0-9]*)?")
 _FILES: Final = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
 
 DAEMON: Final = "zonekeeper"
@@ -55,6 +57,7 @@ class Address:
         parts = urlsplit(url)
         if parts.scheme not in {"postgresql", "postgres"}:
             raise ValueError("must be a URL such as postgresql://host/database")
+        _check_escaped(parts)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in _FILES & options.keys():
             if not Path(options[name]).is_file():
@@ -185,6 +188,21 @@ class Connections:
             command_timeout=self._statement_seconds,
             statement_cache_size=statement_cache_size,
             server_settings={"application_name": self._address.application},
+        )
+
+
+def _check_escaped(parts: SplitResult) -> None:
+    """Refuse a URL of which a password with a `/`, `?` or `#` would be read, and shown, as the host, path or options."""
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if (
+        parts.fragment
+        or "@" in parts.path
+        or parts.path[:1] not in {"", "/"}
+        or not all(map(_HOST.fullmatch, hosts))
+        or not all("=" in option for option in filter(None, parts.query.split("&")))
+    ):
+        raise ValueError(
+            "cannot be read; in a user or password / is written %2F, ? %3F, # %23, @ %40 and % %25, and a port is a number"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from store.errors import StoreAwayError, StoreRefusedError
 from store.postgres import open_postgres, opening
+from store.postgres.place import DatabasePlace
 from tests.postgres.own_server import PASSWORD, ROLE, OwnServer
 from tests.postgres.server import database_url, execute
 
@@ -67,6 +69,44 @@ async def test_what_somebody_must_change_is_a_refusal(own_server: OwnServer, url
     with pytest.raises(StoreRefusedError, match=said) as caught:
         await opens(url_of(own_server))
     assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:{}/9@host/sessions",
+        "postgresql://ada:7/{}@host/sessions",
+        "postgresql://ada:{}#9@host/sessions",
+        "postgresql://ada:7#{}@host/sessions",
+        "postgresql://ada:{}?9@host/sessions",
+        "postgresql://ada:7?{}@host/sessions",
+        "postgresql:/ada:{}@host/sessions",
+        "postgresql:ada:{}",
+        "postgresql://ada@host:{}/sessions",
+    ],
+)
+async def test_a_password_that_is_not_escaped_is_not_shown_as_something_else(url: str) -> None:
+    """It is refused before it is taken for a port, a path or an option, which are shown."""
+    with pytest.raises(StoreRefusedError, match="%2F") as caught:
+        DatabasePlace(url.format(PASSWORD), asyncio.new_event_loop)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"postgresql://ada:{PASSWORD}@host/sessions", "postgresql://host/sessions"),
+        (
+            f"postgres://ada:%2F%23{PASSWORD}@[::1]:5432,two:7/sessions?sslmode=require",
+            "postgres://[::1]:5432,two:7/sessions",
+        ),
+        (f"postgresql:///sessions?host=/run&user=ada@home&password={PASSWORD}", "postgresql:///run/sessions"),
+        ("postgresql://?service=sessions", "postgresql://sessions"),
+    ],
+)
+def test_what_is_shown_of_a_url_says_where_the_store_is_and_no_more(url: str, shown: str) -> None:
+    """Hosts, ports and the database, never who comes and how."""
+    assert DatabasePlace(url, asyncio.new_event_loop).shown == shown
 
 
 async def test_a_file_of_the_url_that_is_not_there_is_named(own_server: OwnServer) -> None:
