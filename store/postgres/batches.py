@@ -138,8 +138,8 @@ class Batches:
 
     def _transaction(self, batch: Sequence[Change], agents: list[str], batch_id: uuid.UUID) -> list[Outcome]:
         handle = self.handle()
-        self._introduce(handle, agents)
         try:
+            self._introduce(handle, agents)
             handle.wait(self._begin(handle, agents))
             outcomes = self._outcomes = [self._verbs.outcome(change) for change in batch]
             handle.wait(self._end(handle, batch_id))

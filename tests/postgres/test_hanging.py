@@ -54,6 +54,22 @@ async def test_who_asks_is_refused_in_time_and_at_once_while_it_lasts(
     await engine.close()
 
 
+async def test_a_connection_that_hung_before_a_batch_began_is_used_no_more(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new agent is made known first: where that is not answered, the next batch has a connection of its own."""
+    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.9)
+    monkeypatch.setattr("store.postgres.batches._TRY_SECONDS_MAX", 0)
+    engine = await open_postgres(proxy.url, terms=BRIEF)
+    proxy.swallow = True
+    with pytest.raises(StorageUnavailableError):
+        await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+    proxy.swallow = False
+    await engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
+    assert await output_of(engine, AGENT) == ["b"]
+    await engine.close()
+
+
 async def test_a_server_that_hangs_does_not_keep_us_from_the_other_that_is_named(
     proxy: Proxy, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
