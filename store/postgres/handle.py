@@ -17,7 +17,7 @@ import asyncpg
 from store.codec import packed
 from store.handle import Handle, PartRow, SessionKey
 from store.postgres.begins import Begins
-from store.postgres.failures import CONNECTION_ERRORS
+from store.postgres.failures import CONNECTION_ERRORS, is_lost
 from store.postgres.statements import Statement, load_statements
 from store.zones import Zone
 
@@ -143,7 +143,8 @@ class PostgresHandle(Handle):
         self.script("SAVEPOINT change")
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            self._cut_if_lost(error)
             if not self.connection.is_closed():
                 self.script("ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change")
             raise
@@ -155,6 +156,9 @@ class PostgresHandle(Handle):
         self._begins_with = self.begins.reading
         try:
             yield
+        except BaseException as error:
+            self._cut_if_lost(error)
+            raise
         finally:
             if not self._begins_with and not self.connection.is_closed():
                 self.script("ROLLBACK")
@@ -163,14 +167,15 @@ class PostgresHandle(Handle):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block changes, or nothing of it where it raises."""
-        self.script(self.begins.writing)
         try:
+            self.script(self.begins.writing)
             yield
-        except BaseException:
+            self.script("COMMIT")
+        except BaseException as error:
+            self._cut_if_lost(error)
             if not self.connection.is_closed():
                 self.script("ROLLBACK")
             raise
-        self.script("COMMIT")
 
     def is_changed_elsewhere(self) -> bool:
         """See `Handle.is_changed_elsewhere`. Every change has a revision of its own here, and is looked at under a lock."""
@@ -191,6 +196,11 @@ class PostgresHandle(Handle):
         """Have whatever is under way fail, from any thread."""
         with suppress(RuntimeError):  # it is closed
             self._loop.call_soon_threadsafe(self.connection.terminate)
+
+    def _cut_if_lost(self, error: BaseException) -> None:
+        """Ask nothing more of a connection whose answer did not come: the next one might be waited for as long."""
+        if is_lost(error):
+            self.connection.terminate()
 
     async def _fetched(self, statement: Statement, values: dict[str, Any]) -> list[Sequence[Any]]:
         if self._begins_with:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -16,6 +17,7 @@ from store.engine import AppendOutput
 from store.errors import StorageUnavailableError
 from store.postgres import connections, open_postgres
 from store.postgres.begins import Begins
+from store.postgres.handle import PostgresHandle
 from store.terms import Terms
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
@@ -67,6 +69,29 @@ async def test_a_connection_that_hung_before_a_batch_began_is_used_no_more(
     proxy.swallow = False
     await engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
     assert await output_of(engine, AGENT) == ["b"]
+    await engine.close()
+
+
+async def test_who_asked_waits_once_and_not_for_the_end_of_the_transaction_as_well(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose answer did not come is asked nothing more."""
+    waits_seconds = 0.6
+    monkeypatch.setattr(connections, "_ANSWER_SECONDS", waits_seconds - Terms().statement_seconds_max)
+    engine = await open_postgres(proxy.url)
+    await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+    fetched = PostgresHandle.rows
+
+    def rows(handle: PostgresHandle, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        proxy.swallow = statement == "last_part"
+        return fetched(handle, statement, **values)
+
+    monkeypatch.setattr(PostgresHandle, "rows", rows)
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailableError):
+        await output_of(engine, AGENT)
+    assert seconds_since(started) < 2 * waits_seconds
+    proxy.swallow = False
     await engine.close()
 
 
