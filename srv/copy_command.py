@@ -21,9 +21,8 @@ from srv.exits import Exit, StartFailedError
 from srv.logs import configure_logs
 from srv.output import note, size_in_words, write_out
 from srv.progress import progress_bar
-from srv.setting_values import holds_password, parse_path
+from srv.setting_values import holds_password, parse_path, parse_store
 
-_SCHEMES: Final = ("postgresql://", "postgres://")
 _FAILURES_SHOWN: Final = 10
 
 
@@ -77,23 +76,22 @@ def end_of(name: str, text: str) -> End:
 
     Args:
         name: what to call it.
-        text: a URL, or a path: of a file where it ends in `.db` or is one, else of a data directory.
+        text: a URL, which has `://`, or a path: of a file where it ends in `.db` or is one, else of a data directory.
 
     Raises:
         StartFailedError: it is none of these.
     """
-    if text.startswith(_SCHEMES):
-        if holds_password(text):
+    try:
+        where = parse_store(text) if "://" in text else parse_path(text)
+    except ValueError as error:
+        or_what = "" if "://" in text else ", or a URL such as postgresql://user@host/database"
+        raise StartFailedError(Exit.WRONG_USAGE, f"{name} {error}{or_what}") from error
+    if isinstance(where, str):
+        if holds_password(where):
             message = f"{name} must not hold a password, which every process may read; ~/.pgpass or PGPASSWORD tells it"
             raise StartFailedError(Exit.WRONG_USAGE, message)
-        return End(text)
-    try:
-        path = parse_path(text)
-    except ValueError as error:
-        raise StartFailedError(
-            Exit.WRONG_USAGE, f"{name} {error}, or a URL such as postgresql://host/database"
-        ) from error
-    path = Path(os.path.realpath(path))
+        return End(where)
+    path = Path(os.path.realpath(where))
     if path.is_dir() or not (path.is_file() or path.suffix == ".db"):
         path /= STORE_FILE
     data_dir = path.parents[1]

@@ -120,7 +120,7 @@ async def _opened_and_closed(data_dir: Path, url: str) -> None:
 
 
 def test_the_ends_of_a_copy(tmp_path: Path) -> None:
-    """A directory is a data directory, also by the file in it; what ends in `.db` is a file; a password is refused."""
+    """A directory is a data directory, also by the file in it; what ends in `.db` is one; a password or another URL is refused."""
     data_dir = tmp_path / "data"
     (data_dir / "db").mkdir(parents=True)
     store = data_dir / "db" / "zones.db"
@@ -133,3 +133,5 @@ def test_the_ends_of_a_copy(tmp_path: Path) -> None:
     )
     with pytest.raises(StartFailedError, match="must not hold a password"):
         end_of("TO", "postgresql://me:secret@host/database")
+    with pytest.raises(StartFailedError, match="TO must be a URL such as postgresql://"):
+        end_of("TO", "postgre://host/database")
