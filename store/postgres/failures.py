@@ -28,13 +28,16 @@ _RETRIED: Final = {"40001", "40P01"}
 _UNKNOWN_COMPLETION: Final = "40003"
 """What distributed engines say of a commit whose end they do not know themselves; PostgreSQL never does."""
 
+_CUT_OFF: Final = ("25P03", "25P04")
+"""The server has ended a connection whose transaction was idle, or open at all, for too long."""
+
 _UNPREPARED: Final = {"26000", "42P05"}
 """A statement that was prepared on another connection is not there, or one is there that somebody else has prepared."""
 
 _UNAVAILABLE_CLASSES: Final = {"08", "28", "40", "53", "55", "57", "58", "3D"}
 """Connection, authorization, rollback, resources, object not in state, operator's intervention, the server's system, and a
 database that is not there."""
-_UNAVAILABLE: Final = {_READS_ONLY, "42501"}
+_UNAVAILABLE: Final = {_READS_ONLY, "42501", *_CUT_OFF}
 """The server only reads, such as a replica; a right is missing."""
 
 
@@ -44,13 +47,13 @@ def is_retried(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether the connection was lost: by its own end, by the server's (57P01 to 57P05), or as one that may only read.
+    """Tell whether the connection was lost: by its own end, by the server's (57P01 to 57P05, 25P03, 25P04), or as read-only.
 
     That last one is no longer the primary, and a new connection may come to another server. The answer to a commit is lost as
     well where the server says that it does not know its end.
     """
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(("08", "57P", _READS_ONLY, _UNKNOWN_COMPLETION))
+        return str(error.sqlstate).startswith(("08", "57P", _READS_ONLY, _UNKNOWN_COMPLETION, *_CUT_OFF))
     return isinstance(error, CONNECTION_ERRORS)
 
 

@@ -21,6 +21,7 @@ from store.postgres.failures import is_lost, is_retried, translated
         (asyncpg.InvalidPasswordError("/secret"), StorageUnavailableError),
         (asyncpg.InvalidCatalogNameError("/secret"), StorageUnavailableError),
         (asyncpg.ReadOnlySQLTransactionError("/secret"), StorageUnavailableError),
+        (asyncpg.IdleInTransactionSessionTimeoutError("/secret"), StorageUnavailableError),
         (asyncpg.DeadlockDetectedError("/secret"), StorageUnavailableError),
         (asyncpg.ConnectionDoesNotExistError("/secret"), StorageUnavailableError),
         (asyncpg.InterfaceError("/secret"), StorageUnavailableError),
@@ -56,6 +57,7 @@ def test_a_server_that_goes_down_takes_the_connection_with_it() -> None:
     """57P01 and the like come before the connection is cut."""
     assert is_lost(asyncpg.AdminShutdownError("x"))
     assert is_lost(asyncpg.CrashShutdownError("x"))
+    assert is_lost(asyncpg.IdleInTransactionSessionTimeoutError("x"))
     assert not is_lost(asyncpg.QueryCanceledError("x"))
 
 
