@@ -31,6 +31,7 @@ from store.errors import StorageUnavailableError
 from store.postgres.durability import Commits
 from store.postgres.failures import CONNECTION_ERRORS, is_lost, is_retried
 from store.postgres.handle import Key, PostgresHandle
+from store.records import Standing
 from store.verbs import Verbs
 
 _log = structlog.get_logger()
@@ -71,10 +72,11 @@ class Batches:
         level: what the last commit meant; None before there was one.
     """
 
-    def __init__(self, open_handle: Callable[[], PostgresHandle], wanted: Level) -> None:
-        """Say how a connection is opened, which the first batch does, and what a commit must mean at least."""
+    def __init__(self, open_handle: Callable[[], PostgresHandle], wanted: Level, standing: Standing) -> None:
+        """Say how the first batch opens a connection, what a commit must mean at least, and whose the store must be."""
         self._open = open_handle
         self._wanted = wanted
+        self._standing = standing
         self._handle: PostgresHandle | None = None
         self._verbs: Verbs
         self._heard_of: set[str] = set()
@@ -154,9 +156,16 @@ class Batches:
         return outcomes
 
     async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
-        """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known."""
+        """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known.
+
+        Raises:
+            AgentsGoneError: they cannot be locked.
+            StorageUnavailableError: the store has become a copy's target since it was opened, or is none any more.
+        """
         await self._open_transaction(handle)
-        ((locked, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        ((locked, standing, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        if standing != self._standing:
+            raise StorageUnavailableError("the store has been made a copy of another one since this program opened it")
         if locked < len(agents):
             raise AgentsGoneError
         await self._weigh(handle, Commits(*commits))

@@ -93,7 +93,8 @@ class PostgresEngine(ReadingEngine):
         self._terms = terms
         self._is_target = is_target
         self._writer = WriterThread("postgres-writer")
-        self._batches = Batches(self._connections.open, terms.durability)
+        standing = Standing.COPYING if is_target else Standing.OWN
+        self._batches = Batches(self._connections.open, terms.durability, standing)
         self._cleaned_at = 0
         self._facts: tuple[str, int] = ("", 0)
         self._durability: Durability

@@ -1,13 +1,13 @@
 -- Statements about batches: their locks, what is looked at before they begin, and how one is known to have taken effect.
 
 -- name: lock_agents
--- Agents are locked in one order, so that two daemons never wait for each other. How many there are, and by the way what a commit
--- means now.
+-- Agents are locked in one order, so that two daemons never wait for each other. How many there are, and by the way whose the
+-- store is and what a commit means now.
 WITH locked AS (
     SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE
 )
-SELECT count(*), current_setting('fsync', true), current_setting('synchronous_commit', true),
-    current_setting('synchronous_standby_names', true)
+SELECT count(*), (SELECT standing FROM zonekeeper.version), current_setting('fsync', true),
+    current_setting('synchronous_commit', true), current_setting('synchronous_standby_names', true)
 FROM locked;
 
 -- name: add_agents

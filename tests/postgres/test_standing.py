@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from store.engine import AppendOutput
-from store.errors import StoreRefusedError
+from store.errors import StorageUnavailableError, StoreRefusedError
 from store.postgres import open_postgres
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
@@ -49,3 +49,15 @@ async def test_a_daemon_that_starts_as_a_copy_begins_does_not_take_the_store(ope
         with pytest.raises(StoreRefusedError, match="not whole"):
             await opened
         assert looker.value("SELECT standing FROM version") == "copying"
+
+
+async def test_a_daemon_that_no_connection_tells_of_stores_nothing_in_a_copy(open_engine: Opener, url: str) -> None:
+    """It has lost its connections, or a pooler gave them to others: what it would store, the copy would delete."""
+    daemon = await open_engine(url)
+    with connected(url) as foreign:
+        foreign.execute("UPDATE version SET standing = 'copying'")
+        with pytest.raises(StorageUnavailableError, match="copy of another"):
+            await daemon.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+        foreign.execute("UPDATE version SET standing = 'own'")
+    await daemon.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
+    assert await output_of(daemon, AGENT) == ["b"]
