@@ -80,6 +80,7 @@ class Batches:
         self._handle: PostgresHandle | None = None
         self._verbs: Verbs
         self._heard_of: set[str] = set()
+        self._last_batch: uuid.UUID | None = None
         self.changes: Changes
         self.sync_seconds = 0.0
         self.applied = 0
@@ -153,6 +154,7 @@ class Batches:
                 handle.script("ROLLBACK")
             raise
         self.applied += 1
+        self._last_batch = batch_id
         return outcomes
 
     async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
@@ -163,11 +165,16 @@ class Batches:
             StorageUnavailableError: the store has become a copy's target since it was opened, or is none any more.
         """
         await self._open_transaction(handle)
-        ((locked, standing, *commits),) = await handle.ask("lock_agents", definition_ids=agents)
+        ((locked, standing, is_continued, *commits),) = await handle.ask(
+            "lock_agents", definition_ids=agents, last_batch=self._last_batch
+        )
         if standing != self._standing:
             raise StorageUnavailableError("the store has been made a copy of another one since this program opened it")
         if locked < len(agents):
             raise AgentsGoneError
+        if not is_continued:
+            # The database was put back to before it, and may have come as far again, with other bytes; or it was an hour ago.
+            self.changes.forget()
         await self._weigh(handle, Commits(*commits))
         await self._look(handle, agents)
 

@@ -2,11 +2,12 @@
 
 -- name: lock_agents
 -- Agents are locked in one order, so that two daemons never wait for each other. How many there are, and by the way whose the
--- store is and what a commit means now.
+-- store is, whether our last batch is stored still, and what a commit means now.
 WITH locked AS (
     SELECT definition_id FROM zonekeeper.agents WHERE definition_id = ANY(:definition_ids) ORDER BY definition_id FOR UPDATE
 )
-SELECT count(*), (SELECT standing FROM zonekeeper.version), current_setting('fsync', true),
+SELECT count(*), (SELECT standing FROM zonekeeper.version),
+    EXISTS (SELECT FROM zonekeeper.batches WHERE id = :last_batch), current_setting('fsync', true),
     current_setting('synchronous_commit', true), current_setting('synchronous_standby_names', true)
 FROM locked;
 

@@ -176,3 +176,19 @@ async def test_agents_that_a_restore_has_taken_away_are_locked_all_the_same(pair
         holder.execute("ROLLBACK")
         check_stored(await applied)
     assert await output_of(first, APPENDS[0].zone) == ["x"] * 3
+
+
+async def test_what_is_remembered_from_before_a_restore_is_not_believed(pair: Pair, url: str) -> None:
+    """A database is put back under a daemon, and another one brings an output to the same size: its lines stay."""
+    first, second = pair
+    tables = ("file_parts", "batches")
+    a, b, c, d = (AppendOutput(APPENDS[0].zone, f"{line}\n".encode(), BEGINNING_MS) for line in "abcd")
+    check_stored(await first.apply([a]))
+    with connected(url) as foreign:
+        foreign.execute("".join(f"CREATE TABLE public.{name} AS TABLE {name};" for name in tables))
+        check_stored(await first.apply([b]))
+        foreign.execute("".join(f"DELETE FROM {name}; INSERT INTO {name} TABLE public.{name};" for name in tables))
+        foreign.execute("".join(f"DROP TABLE public.{name};" for name in tables))
+    check_stored(await second.apply([c]))
+    check_stored(await first.apply([d]))
+    assert await output_of(first, APPENDS[0].zone) == ["a", "c", "d"]

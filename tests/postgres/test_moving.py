@@ -120,7 +120,7 @@ async def _opened_and_closed(data_dir: Path, url: str) -> None:
 
 
 def test_the_ends_of_a_copy(tmp_path: Path) -> None:
-    """A directory is a data directory, also by the file in it; what ends in `.db` is one; a password or another URL is refused."""
+    """A directory is a data directory, also by the file in it; what ends in `.db` is one. Refused: a password, another URL."""
     data_dir = tmp_path / "data"
     (data_dir / "db").mkdir(parents=True)
     store = data_dir / "db" / "zones.db"
