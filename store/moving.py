@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
 from store.copying import Copier, CopyReport, Progress
 from store.engine import Change, Engine, Outcome
@@ -40,38 +40,41 @@ async def copy_place(
         StoreRefusedError, StoreError: one of the stores cannot be used, or is no source or target of the other.
         CopyStoppedError: it was asked to stop; another run goes on.
     """
-    opened = ExitStack()
-    try:
-        reader = await _opened(opened, source.reader(is_held=is_held))
+    async with _opened(source.reader(is_held=is_held)) as reader:
         engine = await target.open(is_target=True)
         try:
             async with engine.turn(lambda: True) as is_ours:
                 if not is_ours:
                     raise StoreRefusedError(f"somebody else copies to {target.shown}, or migrates old data there")
-                changed = _Target(engine)
-                copier = Copier(
-                    reader,
-                    await _opened(opened, target.reader(half_too=True)),
-                    changed.apply,
-                    progress=progress,
-                    stop=stop,
-                    at_one_instant=at_one_instant,
-                )
-                await asyncio.to_thread(copier.check_kinship)
-                report = await asyncio.to_thread(copier.run, verify_all=verify_all)
+                # Closed before the engine: the last handle to a file moves the log into it, and only if it may write.
+                async with _opened(target.reader(half_too=True)) as written:
+                    changed = _Target(engine)
+                    copier = Copier(
+                        reader,
+                        written,
+                        changed.apply,
+                        progress=progress,
+                        stop=stop,
+                        at_one_instant=at_one_instant,
+                    )
+                    await asyncio.to_thread(copier.check_kinship)
+                    report = await asyncio.to_thread(copier.run, verify_all=verify_all)
                 await changed.begin()  # where nothing has changed as well: it must not be served, or may be
                 if not report.failures:
                     await engine.finish_copy()
                 return report, await asyncio.to_thread(reader.daemons)
         finally:
             await engine.close()
+
+
+@asynccontextmanager
+async def _opened(reader: AbstractContextManager[Reader]) -> AsyncIterator[Reader]:
+    """Open a reader, and close it, on a thread where it may wait."""
+    opened = ExitStack()
+    try:
+        yield await asyncio.to_thread(opened.enter_context, reader)
     finally:
         await asyncio.to_thread(opened.close)
-
-
-async def _opened(opened: ExitStack, reader: AbstractContextManager[Reader]) -> Reader:
-    """Open a reader on a thread where it may wait."""
-    return await asyncio.to_thread(opened.enter_context, reader)
 
 
 class _Target:

@@ -152,6 +152,22 @@ async def apply(store: OpenStore, *changes: Change) -> None:
         await store.writer.submit(change)
 
 
+async def change_copy(target: Place, change: CopySession) -> None:
+    """Change a whole copy, as a further run would."""
+    engine = await target.open(is_target=True)
+    await engine.begin_copy()
+    await engine.apply([change])
+    await engine.finish_copy()
+    await engine.close()
+
+
+async def test_a_copy_in_a_file_is_whole_without_a_log(source: Place, tmp_path: Path) -> None:
+    """Whoever moves or keeps that file alone has everything."""
+    (tmp_path / "alone").mkdir()
+    await copy(source, FilePlace(tmp_path / "alone" / "zones.db"))
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["zones.db"]
+
+
 async def test_a_copy_is_what_its_source_is(source: Place, target: Place) -> None:
     """All that clients can see and all that is kept for later, with a digest that tells so, and nothing is read twice."""
     report = await copy(source, target, verify_all=True)
@@ -229,9 +245,7 @@ async def test_what_was_not_stored_as_it_was_read_is_found(
     copied = await content_of(target)
     assert copied == await content_of(source)
     facts = next(facts for facts, _ in copied.values() if facts.zone == "agent:old:archive:5")
-    engine = await target.open(is_target=True)
-    await engine.apply([CopySession(facts, (FilePiece("notes", 0, lambda: [b"z" * 150_000]),))])
-    await engine.close()
+    await change_copy(target, CopySession(facts, (FilePiece("notes", 0, lambda: [b"z" * 150_000]),)))
     report = await copy(source, target, verify_all=True)
     assert report.failures == [("agent:old:archive:5", "file notes has other bytes in the copy")]
     with pytest.raises(StoreRefusedError, match="not whole"):
@@ -314,9 +328,7 @@ async def test_an_earlier_state_is_not_copied_over_a_later_one(source: Place, ta
     facts, _ = next(each for each in (await content_of(target)).values() if each[0].zone == agent_current_zone(AGENT))
     later = replace(facts, files=tuple(replace(file, revision=file.revision + 1) for file in facts.files))
     size_bytes = next(file.size_bytes for file in facts.files if file.name == "output")
-    engine = await target.open(is_target=True)
-    await engine.apply([CopySession(later, (FilePiece("output", size_bytes, list),))])
-    await engine.close()
+    await change_copy(target, CopySession(later, (FilePiece("output", size_bytes, list),)))
     before = await content_of(target)
     with pytest.raises(StoreRefusedError, match="an earlier state"):
         await copy(source, target)
