@@ -17,8 +17,9 @@ setup: $(VENV)/.installed $(VENV)/.node  ## put what the locks pin, and the zone
 run: $(VENV)/.installed  ## start the daemon; options go in ARGS, as in make run ARGS="--port 0"
 	@exec $(VENV)/bin/zonekeeper serve $(ARGS)
 
-test: setup  ## run the tests; make test ARGS="-k archive" runs some of them
-	@$(VENV)/bin/python -m pytest $(ARGS)
+# A worker for each core, but not more servers and browsers than four at once.
+test: setup  ## run the tests; make test ARGS="-k archive" runs some of them, ARGS="-n 0" one after the other
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 soak: setup  ## kill daemons under load, send them rubbish, cut the power at every instant, each five minutes or ZONEKEEPER_SOAK_SECONDS
 	@$(VENV)/bin/python -m tests.faults.soak
