@@ -12,7 +12,7 @@ from bench.cluster import binary
 from store.postgres import PostgresEngine, open_postgres
 from tests.postgres.own_server import OwnServer
 from tests.postgres.proxy import Proxy
-from tests.postgres.server import DATABASES
+from tests.postgres.server import DATABASES, absent
 
 Opener = Callable[[str], Awaitable[PostgresEngine]]
 """Opens a further engine at a URL; it is closed at the test's end."""
@@ -64,7 +64,7 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
 def own_server() -> Iterator[OwnServer]:
     """Return a server whose settings a test may change, if it puts them back."""
     if binary("initdb") is None:
-        pytest.skip("a server whose settings can be changed needs PostgreSQL installed")
+        absent("a server whose settings can be changed needs PostgreSQL installed")
     server = OwnServer()
     yield server
     server.cluster.remove()

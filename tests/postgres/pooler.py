@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,9 +12,8 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
-import pytest
-
 from bench.cluster import user_for
+from tests.postgres.server import absent
 
 _PORT: Final = 5432
 _CONNECTIONS: Final = 3
@@ -26,8 +24,7 @@ def program() -> str:
     """Find pgbouncer, which Debian keeps off the path of users. Without it the test is skipped; in CI it fails."""
     found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if found is None:
-        assert not os.environ.get("CI"), "pgbouncer is not installed"
-        pytest.skip("pgbouncer is not installed")
+        absent("pgbouncer is not installed")
     return found
 
 
