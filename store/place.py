@@ -37,6 +37,11 @@ def is_no_target(shown: str) -> str:
     return f"{shown} has sessions of its own; copy to an empty store, or go on with a copy that nobody has served yet"
 
 
+def taken_meanwhile() -> str:
+    """Say that a change would go into a store whose standing is another than when it was opened."""
+    return "another program has begun to copy to this store, or finished that, since this one opened it; start it anew"
+
+
 class StoredSessions(Protocol):
     """What is asked of sessions as they are stored: a part of `store.engine.Engine`, where each verb is described."""
 

@@ -28,6 +28,7 @@ from store.changes import TAIL_PARTS_MAX, Changes, Current
 from store.durability import Level
 from store.engine import Change, CompleteSession, MoveSession, Outcome
 from store.errors import StorageUnavailableError
+from store.place import taken_meanwhile
 from store.postgres.durability import Commits
 from store.postgres.failures import CONNECTION_ERRORS, is_lost, is_retried
 from store.postgres.handle import Key, PostgresHandle
@@ -169,7 +170,7 @@ class Batches:
             "lock_agents", definition_ids=agents, last_batch=self._last_batch
         )
         if standing != self._standing:
-            raise StorageUnavailableError("the store has been made a copy of another one since this program opened it")
+            raise StorageUnavailableError(taken_meanwhile())
         if locked < len(agents):
             raise AgentsGoneError
         if not is_continued:

@@ -29,7 +29,7 @@ from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.log import WriteAheadLog
-from store.sqlite.schema import SCHEMA_VERSION, check_file, set_standing, upgrade
+from store.sqlite.schema import SCHEMA_VERSION, check_copying, check_file, set_standing, upgrade
 from store.thread import WriterThread
 from store.verbs import Verbs, place_of
 from store.zones import Zone
@@ -164,6 +164,8 @@ class SqliteEngine(ReadingEngine):
             is_complete = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                if self._is_target:
+                    check_copying(connection)
                 outcomes = [self._verbs.outcome(change) for change in batch]
                 self._changes.flush()
                 is_complete = True

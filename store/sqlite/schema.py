@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from store.errors import StorageUnavailableError, StoreRefusedError
-from store.place import half_a_copy, is_no_target
+from store.place import half_a_copy, is_no_target, taken_meanwhile
 from store.records import Standing
 from store.sql import load
 from store.sqlite.failures import store_error
@@ -133,6 +133,16 @@ def set_standing(connection: sqlite3.Connection, standing: Standing) -> None:
     """Say whose the sessions are from now on, where that is not said already."""
     if _mark(connection) != _MARKS[standing]:
         connection.execute(f"PRAGMA application_id = {_MARKS[standing]}")
+
+
+def check_copying(connection: sqlite3.Connection) -> None:
+    """Look whether the store is half a copy still, in the transaction that is open.
+
+    Raises:
+        StorageUnavailableError: another program has made it whole; a daemon may have taken it by now.
+    """
+    if _mark(connection) != _MARKS[Standing.COPYING]:
+        raise StorageUnavailableError(taken_meanwhile())
 
 
 def check_version(connection: sqlite3.Connection, path: Path, *, is_target: bool = False) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from store import copying, reads
-from store.copied import CopySession
+from store.copied import CopySession, DropSession
 from store.copy_pieces import Chunks
 from store.copying import CopyReport, CopyStoppedError
 from store.engine import (
@@ -159,6 +159,18 @@ async def change_copy(target: Place, change: CopySession) -> None:
     await engine.apply([change])
     await engine.finish_copy()
     await engine.close()
+
+
+async def test_a_copy_that_another_run_has_finished_is_not_changed_any_more(source: Place, target: Place) -> None:
+    """Two runs at once: whichever is slower stops, as a daemon may have taken the copy by then."""
+    slower = await target.open(is_target=True)
+    await slower.begin_copy()
+    await copy(source, target)
+    facts, _ = next(iter((await content_of(target)).values()))
+    with pytest.raises(StorageUnavailableError, match="finished that"):
+        await slower.apply([DropSession(facts.zone, facts.session_id)])
+    await slower.close()
+    assert await content_of(target) == await content_of(source)
 
 
 async def test_a_copy_in_a_file_is_whole_without_a_log(source: Place, tmp_path: Path) -> None:
