@@ -356,7 +356,8 @@ class Daemon:
         }
         self._data_dir.write_run_file(facts | for_clients)
         self._announcer.listening(facts)
-        _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"])
+        store = place_of(self._data_dir.path, settings.store).shown
+        _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"], store=store)
 
     def _clean_up(self) -> None:
         self._data_dir.remove_run_files()
