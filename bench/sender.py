@@ -76,6 +76,7 @@ class _Sender:
         self._pause: float = 1 / orders["per_second"] if orders["per_second"] else 0.0
         self._idle = deque(_Connection(server["port"]) for _ in range(orders["connections"]))
         self._busy = 0
+        self._is_stopped = False
         self._failures = 0
         self._waits: list[float] = []
         self._selector = selectors.DefaultSelector()
@@ -83,16 +84,16 @@ class _Sender:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 
     def stop(self, *_signal: object) -> None:
-        """Send nothing more, but one request at least."""
-        self._left = 0 if self._waits or self._busy else 1
+        """Send nothing more, but one request at least. A signal comes amid anything, so this only leaves word."""
+        self._is_stopped = True
 
     def run(self) -> dict[str, object]:
         """Send until the load is at its end, and wait for the last answer."""
         begin = due = time.perf_counter()
         while self._busy or self._left:
             now = time.perf_counter()
-            if now - begin >= self._seconds:
-                self.stop()
+            if self._is_stopped or now - begin >= self._seconds:
+                self._left = 0 if self._waits or self._busy else 1
             while self._idle and self._left and due <= now:
                 self._send(self._idle.popleft())
                 due += self._pause

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from store.compression_worker import CompressionWorker
@@ -104,6 +105,22 @@ class OpenStore:
 
 StoreOpener = Callable[[Limits], Awaitable[OpenStore]]
 """Opens the store of the test's directory within these limits."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers_keep_nothing() -> Iterator[None]:
+    """Have no logger keep the form that a command, run within a test, has given to the logs of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        configure = structlog.configure
+        patch.setattr(structlog, "configure", lambda **form: configure(**form | {"cache_logger_on_first_use": False}))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were(_loggers_keep_nothing: None) -> Iterator[None]:
+    """Take that form back at the test's end."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(params=ENGINE_KINDS, ids=lambda kind: kind.name)

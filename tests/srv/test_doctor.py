@@ -122,7 +122,7 @@ def test_the_json_has_the_shape_that_the_readme_describes(capsys: Capture, data_
         *("content_bytes", "stored_bytes", "seconds"),
     ]
     assert (report["store"]["sessions"], report["store"]["archives"], report["store"]["files"]) == (2, 1, 4)
-    assert report["store"]["content_bytes"] == report["store"]["stored_bytes"] == 2 * (len(SNAPSHOT) + 300_000)
+    assert 0 < report["store"]["stored_bytes"] <= report["store"]["content_bytes"] == 2 * (len(SNAPSHOT) + 300_000)
     assert list(report["environment"]) == ["sqlite_version", "has_wal_reset_bug", "settings", "free_bytes", "daemon"]
     settings = report["environment"]["settings"]
     assert (settings["journal_mode"], settings["synchronous"], settings["wal_autocheckpoint"]) == ("wal", 2, 0)
