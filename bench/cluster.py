@@ -22,12 +22,17 @@ _WAIT_SECONDS: Final = 60
 
 
 def binary(name: str) -> str | None:
-    """Find a program of the newest PostgreSQL that is installed (Debian keeps them off the path), else of the one we bring."""
-    versions = sorted(Path(_BINARIES).glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True)
-    if installed := str(versions[0]) if versions else shutil.which(name):
-        return installed
-    brought = brought_programs()
-    return str(brought / name) if brought else None
+    """Find a program of the newest server that is installed, else of the one we bring; clients alone may be there as well."""
+    programs = _installed_programs() or brought_programs()
+    return str(programs / name) if programs else None
+
+
+@cache
+def _installed_programs() -> Path | None:
+    """Return where the programs of the newest installed server are. Debian keeps them off the path."""
+    versions = sorted(Path(_BINARIES).glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]), reverse=True)
+    found = str(versions[0]) if versions else shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
 
 
 @cache

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,11 +14,13 @@ import asyncpg
 import trustme
 
 from bench.cluster import Cluster, binary, user_for
-from tests.postgres.server import execute
+from tests.postgres.server import absent, execute
 
 PASSWORD: Final = "a-password-that-nobody-sees"
 ROLE: Final = "zonekeeper_guarded"
 STANDBY: Final = "receiver"
+
+_NO_TLS: Final = b"SSL is not supported by this build"
 
 
 class OwnServer:
@@ -48,7 +51,9 @@ class OwnServer:
         )
 
     def url_of(self, host: str, password: str | None, **options: str) -> str:
-        """Return the URL by which the role with the password comes through TCP."""
+        """Return the URL by which the role with the password comes through TCP, where it must speak TLS."""
+        if _NO_TLS in Path(str(binary("postgres"))).read_bytes():
+            absent("the programs of PostgreSQL that are here were made without TLS")
         given = "" if password is None else f":{password}"
         return f"postgresql://{ROLE}{given}@{host}:{self.port}/zonekeeper?{urlencode(options)}"
 
