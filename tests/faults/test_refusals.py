@@ -18,6 +18,7 @@ from typing import Final
 
 import pytest
 
+from bench.cluster import database_url
 from tests.conftest import EngineKind
 from tests.faults.causes import filled, not_growing, only_reading
 from tests.faults.crowd import Crowd
@@ -26,7 +27,7 @@ from tests.faults.site import PostgresSite, Site, SqliteSite
 from tests.faults.soak import Plan, check_all
 from tests.faults.stored import store_of
 from tests.postgres.foreign import connected
-from tests.postgres.server import database_url, private_cluster
+from tests.postgres.server import private_cluster
 from tests.srv.daemon import Daemon
 
 DISK_BYTES: Final = 96 << 20

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 import asyncpg
 import trustme
 
-from bench.cluster import Cluster, binary, user_for
-from tests.postgres.server import absent, execute
+from bench.cluster import Cluster, binary, execute, user_for
+from tests.postgres.server import absent
 
 PASSWORD: Final = "a-password-that-nobody-sees"
 ROLE: Final = "zonekeeper_guarded"

@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
-from bench.cluster import Cluster, binary
+from bench.cluster import Cluster, binary, database_url, execute
 
 NAMED: Final = "ZONEKEEPER_TEST_POSTGRES"
 _TABLES: Final = ("zones", "file_parts", "agents", "batches")
@@ -102,21 +100,6 @@ class Databases:
         anew = ["SET synchronous_commit = off", *emptied, "UPDATE zonekeeper.version SET standing = 'own'"]
         await execute(database_url(url, name), "; ".join(anew))
         return name
-
-
-def database_url(url: str, name: str) -> str:
-    """Return the URL of another database of the same server."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-async def execute(url: str, *statements: str) -> None:
-    """Carry out statements, each in a transaction of its own."""
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def _drop(url: str, name: str) -> None:

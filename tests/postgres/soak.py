@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from bench.cluster import Cluster
+from bench.cluster import Cluster, database_url
 from tests.faults.site import PostgresSite
 from tests.faults.soak import (
     SEED_NAME,
@@ -34,7 +34,7 @@ from tests.faults.soak import (
     soak_store,
 )
 from tests.postgres.foreign import connected
-from tests.postgres.server import database_url, private_cluster
+from tests.postgres.server import private_cluster
 from tests.srv.daemon import seconds_since
 
 DAEMONS: Final = 2

@@ -8,13 +8,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from bench.cluster import execute
 from store.engine import AppendOutput, WriteState
 from store.errors import StorageDamagedError
 from store.limits import PART_BYTES
 from store.records import Appended, Written
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, agent_current_zone
 from tests.postgres.conftest import Opener
-from tests.postgres.server import execute
 
 ZONE = agent_current_zone("maks")
 NOISE = random.Random(3).randbytes(PART_BYTES)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from bench.cluster import execute
 from srv.exits import Exit
-from tests.postgres.server import execute
 from tests.srv.daemon import ROOT, Daemon, environment_with
 from tests.test_readme import blocks
 

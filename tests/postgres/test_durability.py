@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from bench.cluster import execute
 from srv.config import DURABILITIES
 from store.durability import Level
 from store.engine import AppendOutput
@@ -20,7 +21,6 @@ from store.terms import Terms
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.own_server import STANDBY, OwnServer
-from tests.postgres.server import execute
 from tests.postgres.test_two_daemons import output_of
 
 AGENT = agent_current_zone("maks")

@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from bench.cluster import execute
 from srv.cli import main
 from srv.exits import Exit
 from tests.legacy_dirs import identifier, populate
 from tests.postgres.conftest import Opener
-from tests.postgres.server import execute
 from tests.srv.daemon import Daemon
 
 WAITING = """SELECT count(*) FROM pg_stat_activity

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cluster import database_url, execute
 from store.errors import StoreAwayError, StoreRefusedError
 from store.postgres import open_postgres, opening
 from store.postgres.place import DatabasePlace
 from tests.postgres.own_server import PASSWORD, ROLE, OwnServer
-from tests.postgres.server import database_url, execute
 
 UrlOf = Callable[[OwnServer], str]
 

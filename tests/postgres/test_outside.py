@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from bench.cluster import execute
 from srv.cli import main
 from srv.exits import Exit
 from store.sqlite.check import check_store
-from tests.postgres.server import execute
 from tests.srv.daemon import Daemon
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from bench.cluster import database_url, execute
 from store.engine import AppendOutput, ArchiveSession, CompleteSession, WriteState
 from store.postgres import open_postgres
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
-from tests.postgres.server import DATABASES, database_url, execute
+from tests.postgres.server import DATABASES
 from tests.postgres.test_two_daemons import one, output_of
 from tests.test_scaling import PAGE
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench.cluster import Cluster, binary
-from tests.postgres.server import absent, database_url
+from bench.cluster import Cluster, binary, database_url
+from tests.postgres.server import absent
 from tests.srv.daemon import Daemon, rpc_body
 from tests.test_readme import BACKUPS, blocks
 

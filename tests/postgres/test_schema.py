@@ -7,12 +7,12 @@ import re
 import asyncpg
 import pytest
 
+from bench.cluster import execute
 from store.errors import StoreRefusedError
 from store.postgres import handle, open_postgres, schema
 from store.postgres.statements import compiled
 from store.sql import load
 from tests.postgres.conftest import Opener
-from tests.postgres.server import execute
 
 _ONLY_SQLITE = {"put_part", "grow_part"}
 _ONLY_POSTGRES = {"put_parts", "parts_after", "move_zone"}

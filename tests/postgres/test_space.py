@@ -7,11 +7,11 @@ import random
 import asyncpg
 import pytest
 
+from bench.cluster import execute
 from store.engine import WriteState
 from store.limits import KIB, PART_BYTES
 from store.zones import agent_current_zone
 from tests.postgres.conftest import Opener
-from tests.postgres.server import execute
 
 ZONE = agent_current_zone("maks")
 WORDS = [b"read", b"the", b"file", b"then", b"run", b"its", b"tests", b"again"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cluster import execute
 from store import copying, reads
 from store.copied import CopySession, DropSession
 from store.copy_pieces import Chunks
@@ -35,7 +36,7 @@ from store.stored import read_parts
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import AGENT, OTHER, archived_at, session_from
-from tests.postgres.server import DATABASES, execute
+from tests.postgres.server import DATABASES
 from tests.store.foreign import meddling
 
 NOW = BEGINNING_MS + 5_000
