@@ -349,7 +349,7 @@ class Engine(ABC):
         """Say that the store, which was opened to be copied to, is half a copy from now on, which nobody opens.
 
         Raises:
-            StoreRefusedError: a daemon is connected to it.
+            StoreRefusedError: a daemon is connected to it, or one has taken it since it was opened.
         """
 
     def give_up(self) -> None:  # noqa: B027 - most have nothing that could be cut off
@@ -360,7 +360,11 @@ class Engine(ABC):
 
     @abstractmethod
     async def finish_copy(self) -> None:
-        """Say that the copy is whole: from now on a daemon may serve it."""
+        """Say that the copy is whole: from now on a daemon may serve it.
+
+        Raises:
+            StorageUnavailableError: it is half a copy no longer, as another run has finished it.
+        """
 
     @asynccontextmanager
     async def turn(self, stop: Callable[[], bool]) -> AsyncIterator[bool]:

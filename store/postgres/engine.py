@@ -28,7 +28,7 @@ from store.postgres.failures import is_lost, translated
 from store.postgres.handle import LoopFactory
 from store.postgres.opening import check_server, opening
 from store.postgres.schema import SCHEMA_VERSION, identity_of, upgrade, version_of
-from store.postgres.standing import begin_copy, check_target, check_whole, set_standing, settle
+from store.postgres.standing import begin_copy, check_target, check_whole, finish_copy, settle
 from store.postgres.turn import Turn
 from store.readers import Readers
 from store.reading import ReadingEngine
@@ -223,9 +223,7 @@ class PostgresEngine(ReadingEngine):
 
     def _finish_copy(self) -> None:
         with translated(f"the store {self._shown}"):
-            handle = self._batches.handle()
-            with handle.transaction():
-                set_standing(handle, Standing.COPIED)
+            finish_copy(self._batches.handle())
 
     def _apply(self, batch: Sequence[Change]) -> list[Outcome]:
         self.sync_seconds = 0.0

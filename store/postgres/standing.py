@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from store.errors import StoreRefusedError
-from store.place import half_a_copy, is_no_target
+from store.errors import StorageUnavailableError, StoreRefusedError
+from store.place import half_a_copy, is_no_target, taken_meanwhile
 from store.postgres.handle import PostgresHandle
 from store.postgres.statements import load_statements
 from store.records import Standing
@@ -21,7 +21,7 @@ def settle(handle: PostgresHandle, shown: str) -> None:
     """
     with handle.transaction():
         if _whole(_locked(handle), shown) is Standing.COPIED:
-            set_standing(handle, Standing.OWN)
+            _set_standing(handle, Standing.OWN)
 
 
 def check_whole(handle: PostgresHandle, shown: str) -> None:
@@ -48,14 +48,26 @@ def begin_copy(handle: PostgresHandle, shown: str) -> None:
     """
     with handle.transaction():
         standing = _target(handle, shown)
-        set_standing(handle, Standing.COPYING)
+        _set_standing(handle, Standing.COPYING)
     # Afterwards, since whoever connects from now on sees the standing.
     with handle.transaction():
         connections = daemons(handle)
         if connections:
-            set_standing(handle, standing)
+            _set_standing(handle, standing)
     if connections:
         raise StoreRefusedError(f"{shown} is in use: daemons have {connections} connections to it; stop them first")
+
+
+def finish_copy(handle: PostgresHandle) -> None:
+    """Make half a copy a whole one, which a daemon may take.
+
+    Raises:
+        StorageUnavailableError: it is half a copy no longer. Another run has finished it, and a daemon may have it by now.
+    """
+    with handle.transaction():
+        if _locked(handle) is not Standing.COPYING:
+            raise StorageUnavailableError(taken_meanwhile())
+        _set_standing(handle, Standing.COPIED)
 
 
 def _locked(handle: PostgresHandle) -> Standing:
@@ -77,7 +89,7 @@ def _target(handle: PostgresHandle, shown: str) -> Standing:
     return standing
 
 
-def set_standing(handle: PostgresHandle, standing: Standing) -> None:
+def _set_standing(handle: PostgresHandle, standing: Standing) -> None:
     """Say whose the sessions are from now on, in the transaction that is open."""
     handle.fetch(_STATEMENTS["set_standing"], standing=standing)
 

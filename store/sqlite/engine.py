@@ -22,14 +22,13 @@ from store.handle import Handle
 from store.pieces import CompressParts
 from store.readers import Readers
 from store.reading import ReadingEngine
-from store.records import Standing
 from store.sqlite import compression
 from store.sqlite.compression import Compressions
 from store.sqlite.failures import translated
 from store.sqlite.handle import SqliteHandle
 from store.sqlite.handles import open_reading, open_writing
 from store.sqlite.log import WriteAheadLog
-from store.sqlite.schema import SCHEMA_VERSION, check_copying, check_file, set_standing, upgrade
+from store.sqlite.schema import SCHEMA_VERSION, begin_copy, check_copying, check_file, finish_copy, upgrade
 from store.thread import WriterThread
 from store.verbs import Verbs, place_of
 from store.zones import Zone
@@ -122,11 +121,11 @@ class SqliteEngine(ReadingEngine):
 
     async def begin_copy(self) -> None:
         """See `Engine.begin_copy`."""
-        await self._writer.call(partial(self._set_standing, Standing.COPYING))
+        await self._writer.call(self._begin_copy)
 
     async def finish_copy(self) -> None:
         """See `Engine.finish_copy`."""
-        await self._writer.call(partial(self._set_standing, Standing.COPIED))
+        await self._writer.call(self._finish_copy)
 
     async def close(self) -> None:
         """See `Engine.close`. The writing handle goes last, so that SQLite checkpoints and removes the WAL."""
@@ -190,9 +189,13 @@ class SqliteEngine(ReadingEngine):
     def _checkpoint(self) -> None:
         self._log.checkpoint(self._changes.written_bytes)
 
-    def _set_standing(self, standing: Standing) -> None:
+    def _begin_copy(self) -> None:
         with translated(f"the store {self._path}"):
-            set_standing(self._handle(), standing)
+            begin_copy(self._handle(), self._path)
+
+    def _finish_copy(self) -> None:
+        with translated(f"the store {self._path}"):
+            finish_copy(self._handle())
 
     def _handle(self) -> sqlite3.Connection:
         if self._writing_handle is None:

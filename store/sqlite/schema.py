@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -110,8 +112,7 @@ def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = Fal
     Raises:
         StoreRefusedError: as `check_file` does, for a change that happened in between; or a target has sessions of its own.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with _transaction(connection):
         version = check_version(connection, path, is_target=is_target)
         for step in _STEPS[version:]:
             for name in step:
@@ -121,7 +122,32 @@ def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = Fal
         if version and is_target:
             _check_target(connection, path)
         else:
-            set_standing(connection, Standing.OWN)
+            _set_standing(connection, Standing.OWN)
+
+
+def begin_copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the store half a copy, which no daemon opens.
+
+    Raises:
+        StoreRefusedError: a daemon has taken it since it was looked at.
+    """
+    with _transaction(connection):
+        _check_target(connection, path)
+        _set_standing(connection, Standing.COPYING)
+
+
+def finish_copy(connection: sqlite3.Connection) -> None:
+    """Make half a copy a whole one, which a daemon may take. Raises as `check_copying` does."""
+    with _transaction(connection):
+        check_copying(connection)
+        _set_standing(connection, Standing.COPIED)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -129,8 +155,7 @@ def upgrade(connection: sqlite3.Connection, path: Path, *, is_target: bool = Fal
         raise
 
 
-def set_standing(connection: sqlite3.Connection, standing: Standing) -> None:
-    """Say whose the sessions are from now on, where that is not said already."""
+def _set_standing(connection: sqlite3.Connection, standing: Standing) -> None:
     if _mark(connection) != _MARKS[standing]:
         connection.execute(f"PRAGMA application_id = {_MARKS[standing]}")
 

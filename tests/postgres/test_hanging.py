@@ -35,7 +35,7 @@ async def test_who_asks_is_refused_in_time_and_at_once_while_it_lasts(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many that ask meanwhile one finds out at a time; when the server answers again so do we."""
-    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.9)
+    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.5)
     monkeypatch.setattr(connections, "_CONNECT_SECONDS", 0.2)
     engine = await open_postgres(proxy.url, terms=BRIEF)
     await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
@@ -60,7 +60,7 @@ async def test_a_connection_that_hung_before_a_batch_began_is_used_no_more(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new agent is made known first: where that is not answered, the next batch has a connection of its own."""
-    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.9)
+    monkeypatch.setattr(connections, "_ANSWER_SECONDS", -0.5)
     monkeypatch.setattr("store.postgres.batches._TRY_SECONDS_MAX", 0)
     engine = await open_postgres(proxy.url, terms=BRIEF)
     proxy.swallow = True
@@ -70,6 +70,17 @@ async def test_a_connection_that_hung_before_a_batch_began_is_used_no_more(
     await engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)])
     assert await output_of(engine, AGENT) == ["b"]
     await engine.close()
+
+
+async def test_a_close_gives_up_a_server_that_hangs(proxy: Proxy) -> None:
+    """What is under way is given up as well, and its caller told so."""
+    engine = await open_postgres(proxy.url)
+    proxy.swallow = True
+    applied = asyncio.ensure_future(engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)]))
+    await proxy.swallowed.wait()
+    await asyncio.wait_for(engine.close(), STOP_SECONDS_MAX)
+    with pytest.raises(StorageUnavailableError):
+        await applied
 
 
 async def test_who_asked_waits_once_and_not_for_the_end_of_the_transaction_as_well(

@@ -11,6 +11,7 @@ import pytest
 from bench.cluster import database_url, execute
 from store.errors import StoreAwayError, StoreRefusedError
 from store.postgres import open_postgres, opening
+from store.postgres.connections import Address
 from store.postgres.place import DatabasePlace
 from tests.postgres.own_server import PASSWORD, ROLE, OwnServer
 
@@ -145,3 +146,8 @@ async def test_a_role_without_rights_is_told_what_it_needs(own_server: OwnServer
     await opens(url)
     with pytest.raises(StoreRefusedError, match="has not the rights"):
         await opens(url.replace("zonekeeper@", "zonekeeper_nobody@"))
+
+
+def test_an_address_does_not_show_its_password() -> None:
+    """Wherever one is written out, as in a traceback."""
+    assert "secret" not in repr(Address.parse("postgresql://me:secret@host/db"))

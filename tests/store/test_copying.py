@@ -34,7 +34,7 @@ from store.sqlite.check import check_store
 from store.sqlite.place import FilePlace
 from store.stored import read_parts
 from store.zones import agent_archive_zone, agent_current_zone
-from tests.conftest import BEGINNING_MS, OpenStore
+from tests.conftest import BEGINNING_MS, ENGINE_KINDS, OpenStore
 from tests.contract.made import AGENT, OTHER, archived_at, session_from
 from tests.postgres.server import DATABASES
 from tests.store.foreign import meddling
@@ -389,3 +389,62 @@ async def test_a_failing_target_ends_the_copy(source: Place, target: Place, monk
             await copy(source, target)
     await copy(source, target)
     assert await content_of(target) == await content_of(source)
+
+
+async def test_a_session_of_which_a_piece_cannot_be_read_stays_as_it_was(
+    source: Place, target: Place, store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of one session or nothing of it, beside the others of its commit."""
+    await copy(source, target)
+    before = await content_of(target)
+    await store.sessions.write_session_state(AGENT, b"[]" * 40_000)
+
+    class Damaged(Chunks):
+        """Bytes of which only the first can be read."""
+
+        def __call__(self) -> Generator[bytes, None, None]:
+            yield next(super().__call__())
+            raise StorageDamagedError("amid a file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "Chunks", Damaged)
+        assert (await copy(source, target)).failures
+    engine = await target.open(is_target=True)
+    await engine.finish_copy()
+    await engine.close()
+    assert await content_of(target) == before
+
+
+@pytest.mark.parametrize("engine_kind", ENGINE_KINDS[:1], indirect=True, ids=["from sqlite"])
+async def test_a_second_copy_to_a_database_is_refused_while_one_runs(source: Place, target: Place) -> None:
+    """Before it has changed anything; a file is held by its data directory instead."""
+    first = await target.open(is_target=True)
+    async with first.turn(lambda: True) as is_ours:
+        assert is_ours
+        with pytest.raises(StoreRefusedError, match="somebody else copies"):
+            await copy(source, target)
+    await first.close()
+
+
+async def test_a_run_that_ends_late_does_not_take_a_store_from_its_daemon(source: Place, target: Place) -> None:
+    """Another run has finished the copy meanwhile, and a daemon took it: it stays the daemon's."""
+    slower = await target.open(is_target=True)
+    await slower.begin_copy()
+    await copy(source, target)
+    await (await target.open()).close()  # a daemon takes it
+    with pytest.raises(StorageUnavailableError):
+        await slower.finish_copy()
+    await slower.close()
+    with pytest.raises(StoreRefusedError, match="sessions of its own"):
+        await target.open(is_target=True)
+
+
+async def test_a_copy_does_not_begin_in_a_store_that_a_daemon_has_taken(target: Place) -> None:
+    """It was empty when it was looked at, and has sessions of its own by now."""
+    late = await target.open(is_target=True)
+    daemon = await target.open()
+    await daemon.apply([AppendOutput(agent_current_zone("own"), b"a\n", NOW)])
+    await daemon.close()
+    with pytest.raises(StoreRefusedError, match="sessions of its own"):
+        await late.begin_copy()
+    await late.close()
