@@ -96,9 +96,8 @@ async def test_a_thousand_ids_are_the_most(sessions: Sessions) -> None:
 
 async def test_a_list_is_asked_for_as_a_set(store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the number of agents or archives: one question about the rows, and one about their files."""
-    await (
-        store.previews.stop()
-    )  # before there is an archive: it asks as well, and what is being read is read to its end
+    # Before there is an archive: they ask as well, and what is being read is read to its end.
+    await store.previews.stop()
     for definition_id in (AGENT, OTHER, OTHER, OTHER):
         await store.sessions.append_session_output(definition_id, ["x"])
         await store.sessions.write_session_state(definition_id, b"{}")
