@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 import json
 import re
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 
 from bench.cluster import execute
 from srv.exits import Exit
-from tests.srv.daemon import ROOT, Daemon, environment_with
+from tests.postgres.foreign import connected
+from tests.srv.daemon import ROOT, Daemon, environment_with, read_response, rpc_body
 from tests.test_readme import blocks
 
 ROLE = "sessions"
@@ -43,6 +45,38 @@ def test_two_daemons_serve_the_same_sessions(tmp_path: Path, url: str) -> None:
     assert page["lines"] == ["from the first", "from the second", "from the first again"]
     assert page["session_id"] == written["session_id"]
     assert not (tmp_path / "a" / "db" / "zones.db").exists()
+
+
+def test_a_daemon_keeps_to_the_terms_it_was_told(tmp_path: Path, url: str) -> None:
+    """How many connections it has at most, and what the server is told with every BEGIN."""
+    terms = ["--store-connections", "2", "--store-statement-seconds-max", "7"]
+    question = rpc_body("agent:session:read", definition_id="maks")
+    with (
+        Daemon.start(tmp_path / "data", *terms, environment={"ZONEKEEPER_STORE": url}) as daemon,
+        connected(url) as foreign,
+    ):
+        foreign.execute(
+            "CREATE TABLE seen (statement text);"
+            " CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN INSERT INTO zonekeeper.seen VALUES (current_setting('statement_timeout')); RETURN NEW; END $$;"
+            " CREATE TRIGGER see BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION see()"
+        )
+        try:
+            daemon.call("agent:session:append_output", definition_id="maks", line="x")
+            assert foreign.rows("SELECT statement FROM seen") == [("7s",)]
+        finally:
+            foreign.execute("DROP FUNCTION see CASCADE; DROP TABLE seen")
+        foreign.execute("BEGIN; LOCK TABLE zones IN ACCESS EXCLUSIVE MODE")
+        asking = [daemon.connect() for _ in range(4)]
+        for each in asking:
+            each.sendall(daemon.head("POST", "/rpc", f"Content-Length: {len(question)}") + question)
+        assert daemon.request("GET", "/healthz")[0] == http.HTTPStatus.OK  # it has what was sent before
+        foreign.execute("ROLLBACK")
+        for each in asking:
+            with each:
+                assert read_response(each)[0] == http.HTTPStatus.OK
+        connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'zonekeeper'"
+        assert foreign.value(f"{connections} AND datname = current_database()") == 2
 
 
 def test_a_password_is_shown_nowhere(tmp_path: Path, url: str) -> None:

@@ -16,6 +16,7 @@ from store.records import Appended
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
+from tests.postgres.foreign import connected
 from tests.postgres.proxy import Proxy
 from tests.postgres.test_two_daemons import output_of
 
@@ -91,6 +92,24 @@ async def test_a_commit_that_arrives_late_has_no_effect(open_engine: Opener, pro
     (outcome,) = await applied
     assert isinstance(outcome, Appended)
     assert await output_of(engine, AGENT) == ["0", "1"]
+
+
+async def test_ids_of_batches_are_deleted_once_nobody_asks_for_them(
+    open_engine: Opener, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is when they are an hour old. It is done whenever so many batches have been stored, and leaves the younger ones."""
+    monkeypatch.setattr("store.postgres.engine._CLEAN_AFTER_BATCHES", 2)
+    engine = await open_engine(url)
+    await engine.apply([append(0)])
+    is_due = [engine.maintenance_due]
+    with connected(url) as foreign:
+        foreign.execute("UPDATE batches SET committed_at = now() - interval '61 minutes'")
+        await engine.apply([append(1)])
+        is_due.append(engine.maintenance_due)
+        await engine.maintain()
+        is_due.append(engine.maintenance_due)
+        assert foreign.value("SELECT count(*) FROM batches") == 1
+    assert is_due == [False, True, False]
 
 
 async def test_a_database_that_stays_away_is_unavailable_until_it_is_back(
