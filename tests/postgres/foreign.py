@@ -59,3 +59,18 @@ def connected(url: str) -> Iterator[Foreign]:
                 run(connection.close())
         finally:
             loop.close()
+
+
+@contextmanager
+def refusing_batches(foreign: Foreign, sqlstate: str) -> Iterator[None]:
+    """Have the server refuse every batch of the block as its id is stored; the sequence `tries` counts them."""
+    foreign.execute(
+        "CREATE SEQUENCE tries;"
+        " CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM nextval('zonekeeper.tries'); RAISE SQLSTATE '{sqlstate}'; END $$;"
+        " CREATE TRIGGER refuse BEFORE INSERT ON batches EXECUTE FUNCTION refuse()"
+    )
+    try:
+        yield
+    finally:
+        foreign.execute("DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries")

@@ -18,7 +18,7 @@ from store.records import Appended
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
-from tests.postgres.foreign import Foreign, connected
+from tests.postgres.foreign import Foreign, connected, refusing_batches
 from tests.postgres.own_server import OwnServer
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body
@@ -122,20 +122,11 @@ async def test_a_batch_that_is_undone_again_and_again_is_refused_in_the_end(
     """It is tried so many times and not for ever; STORAGE_UNAVAILABLE says that it may be sent again, and nothing is stored."""
     monkeypatch.setattr(batches, "_PAUSE_SECONDS", 0.0001)
     engine = await open_engine(url)
-    with connected(url) as foreign:
-        foreign.execute(
-            "CREATE SEQUENCE tries;"
-            " CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM nextval('zonekeeper.tries'); RAISE SQLSTATE '40001'; END $$;"
-            " CREATE TRIGGER refuse BEFORE INSERT ON batches EXECUTE FUNCTION refuse()"
-        )
-        try:
-            with pytest.raises(StorageUnavailableError) as caught:
-                await engine.apply(APPENDS)
-            assert caught.value.retry
-            assert foreign.value("SELECT last_value FROM tries") == batches._TRIES_MAX
-        finally:
-            foreign.execute("DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries")
+    with connected(url) as foreign, refusing_batches(foreign, "40001"):
+        with pytest.raises(StorageUnavailableError) as caught:
+            await engine.apply(APPENDS)
+        assert caught.value.retry
+        assert foreign.value("SELECT last_value FROM tries") == batches._TRIES_MAX
     check_stored(await engine.apply(APPENDS))
     assert await output_of(engine, APPENDS[0].zone) == ["x"]
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from itertools import chain, pairwise
 
+import pytest
+
 from store.engine import AppendOutput, ArchiveSession, Change, ImportSession, MoveSession, Outcome, WriteState
-from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError
+from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageFullError
 from store.postgres import PostgresEngine, open_postgres
 from store.records import Appended, Archived, Written
 from store.zones import Zone, agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.contract.made import file_from
+from tests.postgres.foreign import connected, refusing_batches
 
 Pair = tuple[PostgresEngine, PostgresEngine]
 AGENT = agent_current_zone("maks")
@@ -154,6 +158,20 @@ async def test_a_snapshot_another_daemon_wrote_is_not_taken_for_the_own_one(pair
     state = await second.read_session_state(AGENT)
     assert state is not None
     assert (b"".join(state.content or ()), state.revision) == (one_content, 3)
+
+
+async def test_what_a_refused_batch_would_have_stored_is_not_remembered(pair: Pair, url: str) -> None:
+    """Its disk was full. Another daemon comes to the same revision with other bytes, and these are what is compared with."""
+    first, second = pair
+    change = WriteState(AGENT, b"a" * 200_000, BEGINNING_MS)
+    await one(first, replace(change, content=b"begun"))
+    with connected(url) as foreign, refusing_batches(foreign, "53100"), pytest.raises(StorageFullError):
+        await first.apply([change])
+    await one(second, replace(change, content=b"b" * 200_000))
+    await one(first, change)
+    state = await second.read_session_state(AGENT)
+    assert state is not None
+    assert (b"".join(state.content or ()), state.revision) == (change.content, 3)
 
 
 async def test_daemons_that_open_an_empty_database_at_once_make_one_store(url: str) -> None:
