@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ from tests.postgres.server import DATABASES
 # How long an example takes says more of the machine than of the rule; pytest's timeout bounds the whole.
 settings.register_profile("zonekeeper", deadline=None)
 settings.load_profile("zonekeeper")
+
+# In the background of a shell, or below nohup, these are ignored, and would be by every process that a test starts. What has a
+# handler instead is as it is by default there, and as before here.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 BEGINNING_MS = 1_750_000_000_000
 """What the clock says until a test moves it."""
