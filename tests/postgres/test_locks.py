@@ -18,7 +18,7 @@ from store.records import Appended
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
-from tests.postgres.foreign import Foreign, connected, refusing_batches
+from tests.postgres.foreign import WAITING, Foreign, connected, refusing_batches
 from tests.postgres.own_server import OwnServer
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body
@@ -28,9 +28,10 @@ Pair = tuple[PostgresEngine, PostgresEngine]
 
 APPENDS: Final = [AppendOutput(agent_current_zone(agent), b"x\n", BEGINNING_MS) for agent in "abc"]
 
-_OTHERS: Final = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-_WAITING: Final = f"SELECT count(*) {_OTHERS} AND wait_event_type = 'Lock'"
-_IN_TRANSACTION: Final = f"SELECT count(*) {_OTHERS} AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+_IN_TRANSACTION: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND xact_start IS NOT NULL AND backend_type = 'client backend'"
+)
 
 
 def lock(foreign: Foreign, agent: str) -> None:
@@ -63,7 +64,7 @@ async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, 
         engine = await open_engine(url)
         lock(holder, "b")
         applied = asyncio.ensure_future(engine.apply(APPENDS))
-        await until(lambda: looker.value(_WAITING) == 1)
+        await until(lambda: looker.value(WAITING) == 1)
         assert looker.rows("SELECT definition_id FROM agents FOR UPDATE SKIP LOCKED") == [("c",)]
         holder.execute("ROLLBACK")
         check_stored(await applied)
@@ -81,7 +82,7 @@ async def test_what_was_changed_during_the_wait_for_a_lock_is_seen_at_any_defaul
             check_stored(await engine.apply(APPENDS[:1]))
             lock(holder, "a")
             applied = asyncio.ensure_future(engine.apply(APPENDS[:1]))
-            await until(lambda: looker.value(_WAITING) == 1)
+            await until(lambda: looker.value(WAITING) == 1)
             holder.execute("UPDATE zones SET archived_at_ms = 5; COMMIT")
             check_stored(await applied)
         finally:
@@ -102,11 +103,11 @@ async def test_a_batch_that_the_server_undoes_for_another_is_tried_again(own_ser
         async with own_server.having(deadlock_timeout="1ms"):
             with capture_logs() as logs:
                 applied = asyncio.ensure_future(engine.apply(APPENDS))
-                await until(lambda: looker.value(_WAITING) == 1)
+                await until(lambda: looker.value(WAITING) == 1)
                 crossing = asyncio.ensure_future(
                     asyncio.to_thread(other.execute, "SELECT FROM agents WHERE definition_id = 'a' FOR UPDATE")
                 )
-                await until(lambda: looker.value(_WAITING) == 2)
+                await until(lambda: looker.value(WAITING) == 2)
                 gate.execute("ROLLBACK")
                 await crossing
                 other.execute("ROLLBACK")
@@ -163,7 +164,7 @@ async def test_agents_that_a_restore_has_taken_away_are_locked_all_the_same(pair
         lock(holder, "a")
         applied = asyncio.ensure_future(second.apply(APPENDS[:1]))
         with connected(url) as looker:
-            await until(lambda: looker.value(_WAITING) == 1)
+            await until(lambda: looker.value(WAITING) == 1)
         holder.execute("ROLLBACK")
         check_stored(await applied)
     assert await output_of(first, APPENDS[0].zone) == ["x"] * 3

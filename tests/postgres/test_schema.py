@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import asyncpg
@@ -13,6 +14,8 @@ from store.postgres import handle, open_postgres, schema
 from store.postgres.statements import compiled
 from store.sql import load
 from tests.postgres.conftest import Opener
+from tests.postgres.foreign import WAITING, connected
+from tests.waiting import until
 
 _ONLY_SQLITE = {"put_part", "grow_part"}
 _ONLY_POSTGRES = {"put_parts", "parts_after", "move_zone"}
@@ -34,6 +37,26 @@ async def test_another_program_s_schema_is_refused_untouched(open_engine: Opener
     with pytest.raises(StoreRefusedError, match="another program's"):
         await open_postgres(url)
     await execute(url, "ALTER TABLE zonekeeper.something RENAME TO version")
+
+
+async def test_a_step_is_taken_once(open_engine: Opener, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one daemon takes it another one waits, and finds nothing left to do."""
+    await (await open_engine(url)).close()
+    version = schema.SCHEMA_VERSION
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", version + 1)
+    monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, ("next_step",)))
+    monkeypatch.setitem(schema._DEFINITIONS, "next_step", compiled("INSERT INTO zonekeeper.taken VALUES (2)"))
+    with connected(url) as first, connected(url) as looker:
+        looker.execute("CREATE TABLE taken (step integer)")
+        try:
+            first.execute("BEGIN; SELECT FROM version FOR UPDATE; INSERT INTO taken VALUES (2)")
+            opened = asyncio.ensure_future(open_engine(url))
+            await until(lambda: looker.value(WAITING) == 1)
+            first.execute(f"UPDATE version SET number = {version + 1}; COMMIT")
+            await opened
+            assert looker.value("SELECT count(*) FROM taken") == 1
+        finally:
+            looker.execute(f"DROP TABLE taken; UPDATE version SET number = {version}")
 
 
 async def test_every_statement_is_one_that_the_server_takes(open_engine: Opener, url: str) -> None:

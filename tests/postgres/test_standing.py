@@ -12,12 +12,11 @@ from store.postgres import open_postgres
 from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
-from tests.postgres.foreign import connected
+from tests.postgres.foreign import WAITING, connected
 from tests.postgres.test_two_daemons import output_of
 from tests.waiting import until
 
 AGENT = agent_current_zone("maks")
-_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def test_what_a_daemon_has_taken_since_a_copy_looked_at_it_is_not_copied_over(
@@ -44,7 +43,7 @@ async def test_a_daemon_that_starts_as_a_copy_begins_does_not_take_the_store(ope
         copy.execute("UPDATE version SET standing = 'copied'")
         copy.execute("BEGIN; UPDATE version SET standing = 'copying'")
         opened = asyncio.ensure_future(open_engine(url))
-        await until(lambda: looker.value(_WAITING) == 1)
+        await until(lambda: looker.value(WAITING) == 1)
         copy.execute("COMMIT")
         with pytest.raises(StoreRefusedError, match="not whole"):
             await opened
