@@ -6,6 +6,7 @@ import asyncio
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from bench.cluster import execute
 from srv.config import DURABILITIES
@@ -102,22 +103,31 @@ async def test_a_role_s_own_choice_is_raised_to_what_is_asked_for_and_never_lowe
 
 
 async def test_a_server_that_does_not_sync_is_refused_unless_that_was_asked_for(own_server: OwnServer) -> None:
-    """At the start, and for as long as it lasts while the daemon serves: reads go on, changes are refused and not stored."""
+    """At the start, and for as long as it lasts while the daemon serves: reads go on, changes are refused and not stored.
+
+    The log tells of both, that it has begun and that it is over.
+    """
     engine = await open_postgres(own_server.url)
+    await append(engine, "safe")
     lines = await output_of(engine, AGENT)
-    async with own_server.having(fsync="off"):
-        with pytest.raises(
-            StoreRefusedError, match=r"--durability disk asks for more than .* gives, where .*fsync is off"
-        ):
-            await open_postgres(own_server.url)
-        with pytest.raises(StorageUnavailableError, match="less safely than --durability disk asks for: fsync is off"):
-            await append(engine, "refused")
-        assert await output_of(engine, AGENT) == lines
-        assert await level_of(engine) == "none"
-        careless = await open_postgres(own_server.url, terms=Terms(durability=Level.NONE))
-        await append(careless, "careless")
-        await careless.close()
-    await append(engine, "safe again")
+    with capture_logs() as logs:
+        async with own_server.having(fsync="off"):
+            with pytest.raises(
+                StoreRefusedError, match=r"--durability disk asks for more than .* gives, where .*fsync is off"
+            ):
+                await open_postgres(own_server.url)
+            with pytest.raises(
+                StorageUnavailableError, match="less safely than --durability disk asks for: fsync is off"
+            ):
+                await append(engine, "refused")
+            assert await output_of(engine, AGENT) == lines
+            assert await level_of(engine) == "none"
+            careless = await open_postgres(own_server.url, terms=Terms(durability=Level.NONE))
+            await append(careless, "careless")
+            await careless.close()
+        await append(engine, "safe again")
+    told = [(each["before"], each["level"]) for each in logs if each["event"] == "durability_changed"]
+    assert told == [("disk", "none"), ("none", "disk")]
     assert (await output_of(engine, AGENT))[len(lines) :] == ["careless", "safe again"]
     await engine.close()
 
