@@ -8,6 +8,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,7 +17,7 @@ import pytest
 
 from bench.cluster import execute
 from srv.exits import Exit
-from tests.postgres.foreign import connected
+from tests.postgres.foreign import Foreign, connected
 from tests.srv.daemon import ROOT, Daemon, environment_with, read_response, rpc_body
 from tests.test_readme import blocks
 
@@ -28,6 +30,32 @@ def with_password(url: str) -> str:
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0].partition(":")[0] or "zonekeeper"
     return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
+
+
+@contextmanager
+def without_waiting_for_the_disk(foreign: Foreign) -> Iterator[None]:
+    """Have commits of whoever connects from now on not wait, unless they choose to."""
+    name = foreign.value("SELECT current_database()")
+    foreign.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        yield
+    finally:
+        foreign.execute(f"ALTER DATABASE {name} RESET ALL")
+
+
+@contextmanager
+def told_with_batches(foreign: Foreign) -> Iterator[str]:
+    """Note down what the batches of a block have said of their statements and commits; yields the question for it."""
+    foreign.execute(
+        "CREATE TABLE told (statement text, commit text);"
+        " CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO zonekeeper.told"
+        " VALUES (current_setting('statement_timeout'), current_setting('synchronous_commit')); RETURN NEW; END $$;"
+        " CREATE TRIGGER tell BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION tell()"
+    )
+    try:
+        yield "SELECT * FROM told"
+    finally:
+        foreign.execute("DROP FUNCTION tell CASCADE; DROP TABLE told")
 
 
 def test_two_daemons_serve_the_same_sessions(tmp_path: Path, url: str) -> None:
@@ -49,23 +77,16 @@ def test_two_daemons_serve_the_same_sessions(tmp_path: Path, url: str) -> None:
 
 def test_a_daemon_keeps_to_the_terms_it_was_told(tmp_path: Path, url: str) -> None:
     """How many connections it has at most, and what the server is told with every BEGIN."""
-    terms = ["--store-connections", "2", "--store-statement-seconds-max", "7"]
+    terms = ["--store-connections", "2", "--store-statement-seconds-max", "7", "--durability", "none"]
     question = rpc_body("agent:session:read", definition_id="maks")
     with (
-        Daemon.start(tmp_path / "data", *terms, environment={"ZONEKEEPER_STORE": url}) as daemon,
         connected(url) as foreign,
+        without_waiting_for_the_disk(foreign),
+        Daemon.start(tmp_path / "data", *terms, environment={"ZONEKEEPER_STORE": url}) as daemon,
     ):
-        foreign.execute(
-            "CREATE TABLE seen (statement text);"
-            " CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN INSERT INTO zonekeeper.seen VALUES (current_setting('statement_timeout')); RETURN NEW; END $$;"
-            " CREATE TRIGGER see BEFORE INSERT ON batches FOR EACH ROW EXECUTE FUNCTION see()"
-        )
-        try:
+        with told_with_batches(foreign) as told:
             daemon.call("agent:session:append_output", definition_id="maks", line="x")
-            assert foreign.rows("SELECT statement FROM seen") == [("7s",)]
-        finally:
-            foreign.execute("DROP FUNCTION see CASCADE; DROP TABLE seen")
+            assert foreign.rows(told) == [("7s", "off")]
         foreign.execute("BEGIN; LOCK TABLE zones IN ACCESS EXCLUSIVE MODE")
         asking = [daemon.connect() for _ in range(4)]
         for each in asking:
