@@ -350,13 +350,14 @@ class Daemon:
             "token_file": None if settings.token is not None else str(self._data_dir.token_file),
         }
         has_read_token_file = settings.token is None and settings.read_token is None
-        for_clients = {
+        store = place_of(self._data_dir.path, settings.store).shown
+        further = {
+            "store": None if settings.store is None else store,
             "read_token_file": str(self._data_dir.read_token_file) if has_read_token_file else None,
             "tls_cert": None if settings.tls_cert is None else str(settings.tls_cert),
         }
-        self._data_dir.write_run_file(facts | for_clients)
+        self._data_dir.write_run_file(facts | further)
         self._announcer.listening(facts)
-        store = place_of(self._data_dir.path, settings.store).shown
         _log.info("listening", url=facts["url"], unix_socket=facts["unix_socket"], store=store)
 
     def _clean_up(self) -> None:

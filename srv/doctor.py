@@ -32,13 +32,14 @@ def examine(settings: Settings, show: Show) -> Report:
     """Check a data directory, whether or not a daemon runs on it."""
     data_dir = settings.data_dir
     report = Report(data_dir)
+    place = app.place_of(data_dir, settings.store)
     if settings.store is None:
         store = store_checks(data_dir / STORE_FILE, show)
     else:
-        store = database_checks(app.place_of(data_dir, settings.store), show, settings.durability)
+        store = database_checks(place, show, settings.durability)
     migration, migration_facts = migration_checks(data_dir, settings.store, show, can_read_store=store.can_be_read)
-    file_facts = store.facts if settings.store is None else None
-    environment, environment_facts = environment_checks(settings, running_daemon(data_dir), file_facts)
+    store_url, file_facts = (None, store.facts) if settings.store is None else (place.shown, None)
+    environment, environment_facts = environment_checks(settings, running_daemon(data_dir), store_url, file_facts)
     report.checks = [*store.checks, *migration, *environment]
     report.findings_left_off = store.findings_left_off
     report.facts = {"store": store.facts, "migration": migration_facts, "environment": environment_facts}

@@ -54,9 +54,12 @@ def running_daemon(data_dir: Path) -> RunningDaemon | None:
 
 
 def environment_checks(
-    given: Settings, daemon: RunningDaemon | None, store_facts: dict[str, Any] | None
+    given: Settings, daemon: RunningDaemon | None, store_url: str | None, store_facts: dict[str, Any] | None
 ) -> tuple[list[Check], dict[str, Any]]:
-    """Check the environment; returns the checks, and the member `environment` of the JSON."""
+    """Check the environment; returns the checks, and the member `environment` of the JSON.
+
+    `store_url` is that of the store that is checked, without its password; None where that is the data directory's file.
+    """
     data_dir = given.data_dir
     sqlite, settings = _sqlite()
     free_bytes = shutil.disk_usage(data_dir).free
@@ -64,7 +67,7 @@ def environment_checks(
         *settings_checks(settings, sqlite, daemon, store_facts),
         disk_check(free_bytes, _store_bytes(data_dir), given),
         Check.of(AREA, "permissions", *_permissions(data_dir, daemon)),
-        daemon_check(daemon),
+        daemon_check(daemon, store_url),
     ]
     facts = {
         "sqlite_version": settings.get("version"),
@@ -123,8 +126,8 @@ def disk_check(free_bytes: int, store_bytes: int, levels: Settings) -> Check:
     return Check.of(AREA, "disk", detail, findings)
 
 
-def daemon_check(daemon: RunningDaemon | None) -> Check:
-    """Say whether a daemon runs, and which."""
+def daemon_check(daemon: RunningDaemon | None, store_url: str | None) -> Check:
+    """Say whether a daemon runs, which, and whether it serves the store that is checked."""
     if daemon is None:
         return Check.of(AREA, "daemon", "none runs")
     version, url = daemon.facts.get("version"), daemon.facts.get("url")
@@ -134,6 +137,11 @@ def daemon_check(daemon: RunningDaemon | None) -> Check:
         findings.append(
             Finding("OTHER_VERSION", State.WARNING, message, "Start the daemon again to have them the same.")
         )
+    served = daemon.facts.get("store", store_url)
+    if served != store_url:
+        file = "the data directory's file"
+        message = f"the daemon serves {served or file}, and what was checked is {store_url or file}"
+        findings.append(Finding("OTHER_STORE", State.WARNING, message, "Give --store as the daemon has it."))
     where = "does not listen" if url is None else f"listens on {url}, version {version}"
     return Check.of(AREA, "daemon", f"{daemon.holder}; {where}", findings)
 

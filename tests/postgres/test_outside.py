@@ -27,10 +27,11 @@ def filled(tmp_path: Path, empty_url: str) -> str:
     return empty_url
 
 
-def doctor(data_dir: Path, url: str, capsys: pytest.CaptureFixture[str], code: Exit = Exit.STOPPED) -> Any:
+def doctor(data_dir: Path, url: str | None, capsys: pytest.CaptureFixture[str], code: Exit = Exit.STOPPED) -> Any:
     """Run the doctor, and return what it says as JSON."""
     capsys.readouterr()
-    assert main(["doctor", "--json", "--data-dir", str(data_dir), "--store", url]) == code
+    store = [] if url is None else ["--store", url]
+    assert main(["doctor", "--json", "--data-dir", str(data_dir), *store]) == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -78,6 +79,21 @@ def test_the_doctor_says_where_there_is_no_store_yet(
     assert words(doctor(tmp_path / "a", away, capsys, Exit.FAILED)) == {"STORE_UNREADABLE"}
     assert main(["migrate", "--data-dir", str(tmp_path / "a"), "--store", empty_url]) == Exit.STOPPED
     assert doctor(tmp_path / "a", empty_url, capsys)["store"]["sessions"] == 0
+
+
+def test_the_doctor_warns_where_the_daemon_serves_another_store(
+    tmp_path: Path, empty_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who leaves out --store is not told that all is well; who gives it hears of the store that is served."""
+    with Daemon.start(tmp_path / "a", environment={"ZONEKEEPER_STORE": empty_url}):
+        (finding,) = doctor(tmp_path / "a", None, capsys)["findings"]
+        assert doctor(tmp_path / "a", empty_url, capsys)["findings"] == []
+    assert (finding["word"], finding["level"]) == ("OTHER_STORE", "warning")
+    assert finding["message"].startswith("the daemon serves postgresql://")
+    with Daemon.start(tmp_path / "a"):
+        (finding,) = doctor(tmp_path / "a", empty_url, capsys)["findings"]
+        assert doctor(tmp_path / "a", None, capsys)["findings"] == []
+    assert finding["message"].startswith("the daemon serves the data directory's file, and")
 
 
 def test_a_backup_of_a_database_opens_as_a_file(

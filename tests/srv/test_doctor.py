@@ -372,9 +372,9 @@ def test_a_running_daemon_needs_the_write_ahead_log(capsys: Capture) -> None:
 def test_a_daemon_of_another_version_is_a_warning() -> None:
     """After an update the old one may still run."""
     facts = {"url": "http://127.0.0.1:1", "version": VERSION}
-    assert daemon_check(RunningDaemon("process 1", facts)).state is State.OK
-    assert daemon_check(RunningDaemon("process 1", facts | {"version": "0.0.1"})).state is State.WARNING
-    assert "does not listen" in daemon_check(RunningDaemon("process 1", {})).detail
+    assert daemon_check(RunningDaemon("process 1", facts), None).state is State.OK
+    assert daemon_check(RunningDaemon("process 1", facts | {"version": "0.0.1"}), None).state is State.WARNING
+    assert "does not listen" in daemon_check(RunningDaemon("process 1", {}), None).detail
 
 
 @pytest.fixture

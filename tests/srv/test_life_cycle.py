@@ -56,7 +56,7 @@ def test_the_ready_line_says_where_the_daemon_is(data_dir: Path, tmp_path: Path)
         run_file = data_dir / "run" / "srv.json"
         told = json.loads(run_file.read_text())
         assert told.items() >= {k: v for k, v in daemon.ready.items() if k != "event"}.items()
-        assert told.keys() - daemon.ready.keys() == {"read_token_file", "tls_cert"}
+        assert told.keys() - daemon.ready.keys() == {"read_token_file", "store", "tls_cert"}
         assert mode_of(data_dir) == 0o700
         assert [mode_of(data_dir / "auth.token"), mode_of(run_file), mode_of(tmp_path / "s.sock")] == [0o600] * 3
         assert daemon.stop() == 0
