@@ -19,6 +19,7 @@ from tests.postgres.conftest import Opener
 from tests.postgres.foreign import connected
 from tests.postgres.proxy import Proxy
 from tests.postgres.test_two_daemons import output_of
+from tests.waiting import until
 
 AGENT = agent_current_zone("maks")
 
@@ -90,6 +91,21 @@ async def test_a_commit_that_arrives_late_has_no_effect(open_engine: Opener, pro
     await connection.close()
     proxy.release.set()
     (outcome,) = await applied
+    assert isinstance(outcome, Appended)
+    assert await output_of(engine, AGENT) == ["0", "1"]
+
+
+async def test_a_connection_that_was_lost_meanwhile_refuses_nobody(open_engine: Opener, url: str) -> None:
+    """The server has ended all of them between two questions, as when it starts anew: what comes next has others."""
+    engine = await open_engine(url)
+    await engine.apply([append(0)])
+    assert await output_of(engine, AGENT) == ["0"]
+    ours = "FROM pg_stat_activity WHERE application_name = 'zonekeeper' AND datname = current_database()"
+    with connected(url) as foreign:
+        foreign.execute(f"SELECT pg_terminate_backend(pid) {ours}")
+        await until(lambda: foreign.value(f"SELECT count(*) {ours}") == 0)
+    assert await output_of(engine, AGENT) == ["0"]
+    (outcome,) = await engine.apply([append(1)])
     assert isinstance(outcome, Appended)
     assert await output_of(engine, AGENT) == ["0", "1"]
 
