@@ -26,6 +26,7 @@ from tests.postgres.own_server import OwnServer
 from tests.postgres.proxy import Proxy
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body, seconds_since
+from tests.waiting import until
 
 AGENT = agent_current_zone("maks")
 BRIEF = Terms(statement_seconds_max=1)
@@ -80,6 +81,18 @@ async def test_a_close_gives_up_a_server_that_hangs(proxy: Proxy) -> None:
     await proxy.swallowed.wait()
     await asyncio.wait_for(engine.close(), STOP_SECONDS_MAX)
     with pytest.raises(StorageUnavailableError):
+        await applied
+
+
+async def test_a_close_does_not_wait_to_hear_what_became_of_a_commit(proxy: Proxy) -> None:
+    """The database is away just then: whoever waits is told that nobody can say."""
+    engine = await open_postgres(proxy.url)
+    await engine.apply([AppendOutput(AGENT, b"a\n", BEGINNING_MS)])
+    proxy.lose, proxy.refuse = ["answer"], True
+    applied = asyncio.ensure_future(engine.apply([AppendOutput(AGENT, b"b\n", BEGINNING_MS)]))
+    await until(lambda: proxy.lost == 1)
+    await asyncio.wait_for(engine.close(), STOP_SECONDS_MAX)
+    with pytest.raises(StorageUnavailableError, match="cannot be asked whether it did"):
         await applied
 
 

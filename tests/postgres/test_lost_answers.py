@@ -95,6 +95,21 @@ async def test_a_commit_that_arrives_late_has_no_effect(open_engine: Opener, pro
     assert await output_of(engine, AGENT) == ["0", "1"]
 
 
+async def test_who_cannot_be_told_what_became_of_a_commit_is_told_that(
+    open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database stays away for longer than is asked. The commit may have taken effect, as it has here."""
+    monkeypatch.setattr(batches, "_ASK_SECONDS_MAX", 0)
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose, proxy.refuse = ["answer"], True
+    with pytest.raises(StorageUnavailableError, match="cannot be asked whether it did"):
+        await engine.apply([append(1)])
+    proxy.refuse = False
+    await engine.apply([append(2)])
+    assert await output_of(engine, AGENT) == ["0", "1", "2"]
+
+
 async def test_a_connection_that_was_lost_meanwhile_refuses_nobody(open_engine: Opener, url: str) -> None:
     """The server has ended all of them between two questions, as when it starts anew: what comes next has others."""
     engine = await open_engine(url)
