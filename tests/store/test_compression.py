@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,25 @@ async def test_small_archives_are_done_together(bench: Bench) -> None:
     assert await bench.worker.sweep()
     assert bench.writer.batch_changes.count - batches == 2
     assert await bench.waiting() == 0
+
+
+async def test_a_commit_has_one_piece_or_some_that_are_small(bench: Bench) -> None:
+    """However many archives there are, and however large."""
+    rests: list[int] = []
+
+    async def rest(_seconds: float) -> None:
+        rests.append(len(bench.pieces))
+
+    for number in range(4):
+        await bench.archive(f"dense-{number}", random.Random(number).randbytes(48_000).hex().encode() + b"\n")
+    for number in range(4):
+        await bench.archive(f"large-{number}", OUTPUT)
+    assert await CompressionWorker(bench.engine, bench.submit, sleep=rest).sweep()
+    steps = [bench.pieces[former:latter] for former, latter in pairwise([0, *rests])]
+    for step in steps:
+        assert all(piece.is_last for piece in step[:-1])
+        assert sum(piece.size_bytes for piece in step[:-1]) < limits.COMPRESSION_COMMIT_BYTES
+    assert max(map(len, steps)) > 1
 
 
 async def test_a_restart_goes_on_amid_an_archive(path: Path, bench: Bench) -> None:
