@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from store import limits
 from store.codec import RAW_CODEC, UnsoundPartError, unpacked
@@ -22,7 +22,7 @@ from store.lines import shift_of_duplicate
 from store.parts import OpenPart, Part, Tail, cut_again, cut_lines, differing, open_run
 from store.records import Appended, Archived, Written
 from store.stored import damaged, find_zone, has_content, last_part, read_parts, slice_of
-from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone, agent_current_zone
+from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, Zone, agent_archive_zone
 
 _KNOWN_SESSIONS_MAX: Final = 4_096
 TAIL_PARTS_MAX: Final = 64
@@ -35,6 +35,9 @@ _PUT_BYTES: Final = 4 * limits.MIB
 _UNSOUND: Final = -1
 """A checksum that no part has."""
 
+PartEnd = tuple[int, int, Any]
+"""A part's checksum, its codec, and its data or its last byte."""
+
 
 @dataclass(slots=True)
 class Known:
@@ -43,16 +46,6 @@ class Known:
     key: SessionKey
     session_id: str
     tail: Tail | None = None
-
-
-class Current(NamedTuple):
-    """A current session as it is stored now: whose it is, its id, and how far its output has come."""
-
-    definition_id: str
-    key: SessionKey
-    session_id: str
-    output_bytes: int
-    output_revision: int
 
 
 class Changes:
@@ -82,36 +75,20 @@ class Changes:
         elif known := self._known.pop(zone.definition_id, None):
             self._kept.forget(known.key)
 
-    def confirm(self, definition_ids: Iterable[str], stored: Iterable[Current]) -> list[Current]:
-        """Forget of these agents whatever is not as it is stored now, and remember which sessions they have.
+    def unknown(self, definition_ids: Iterable[str], changed_elsewhere: Iterable[str]) -> list[str]:
+        """Forget the current sessions that others have changed; returns the agents whose sessions are not known.
 
         For a store that others change as well: at the beginning of a batch, once nobody else can change these sessions.
-
-        Returns:
-            The sessions whose output's end is not known; `learn_tail` tells it.
         """
-        current = {each.definition_id: each for each in stored}
-        unknown = []
-        for definition_id in definition_ids:
-            found, known = current.get(definition_id), self._known.get(definition_id)
-            if found is None or (known is not None and known.session_id != found.session_id):
-                self.forget(agent_current_zone(definition_id))
-                known = None
-            if found is None:
-                continue
-            if known is None:
-                known = self._remember(definition_id, Known(found.key, found.session_id))
-            tail = known.tail
-            if tail is None or tail.size_bytes != found.output_bytes or tail.revision != found.output_revision:
-                known.tail = None
-                unknown.append(found)
-        return unknown
+        for definition_id in changed_elsewhere:
+            # A kept snapshot is compared by its revision before it is used.
+            self._known.pop(definition_id, None)
+        return [each for each in definition_ids if each not in self._known]
 
-    def learn_tail(self, session: Current, newest_first: Sequence[Sequence[int]], end: tuple[int, int, Any]) -> None:
-        """Remember the end of a session's output: the rows of `tail_parts`, and that of `end_of_output`."""
-        known = self._known.get(session.definition_id)
-        if known is not None and known.session_id == session.session_id:
-            known.tail = _tail_of(newest_first, *end)
+    def learn(self, definition_id: str, known: Known, newest_first: Sequence[Sequence[int]], end: PartEnd) -> None:
+        """Remember a current session and the end of its output: the rows of `tail_parts`, and that of `end_of_output`."""
+        known.tail = _tail_of(newest_first, *end) if newest_first else Tail()
+        self._remember(definition_id, known)
 
     def distrust(self) -> None:
         """Compare the next snapshots with what is stored: some of that has turned out to be damaged."""

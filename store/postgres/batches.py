@@ -1,11 +1,11 @@
 """One batch as one transaction, among other daemons: locked in one order, tried again where two met, and never in doubt.
 
-    begin → lock the agents → look at their sessions → the changes → store the batch's id and commit
+    begin → lock the agents → look at what is not known of their sessions → the changes → store the batch's id and commit
 
-Whatever this process remembers of a session is compared with what was looked at, under the lock, before a change uses it. A
-commit whose answer is lost may have taken effect or not: then the batch's id is claimed on a new connection. That waits for a
-transaction which still holds the id, and tells where it has been stored; where it has not, the claim stores it, and the lost
-commit can never take effect any more.
+What this process remembers of a session is believed where the agent's row says, under the lock, that nobody else has changed
+its sessions since, and where our last batch is stored still. A commit whose answer is lost may have taken effect or not: then
+the batch's id is claimed on a new connection. That waits for a transaction which still holds the id, and tells where it has
+been stored; where it has not, the claim stores it, and the lost commit can never take effect any more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import asyncpg
 import structlog
 
 from store import limits
-from store.changes import TAIL_PARTS_MAX, Changes, Current
+from store.changes import TAIL_PARTS_MAX, Changes, Known
 from store.durability import Level
 from store.engine import Change, CompleteSession, MoveSession, Outcome
 from store.errors import StorageUnavailableError
@@ -41,7 +41,7 @@ _TRIES_MAX: Final = 8
 """Of a batch that met others, or lost its connection before the commit."""
 
 _TRY_SECONDS_MAX: Final = 10.0
-"""After which none of those begins any more, as whoever waits should hear of a database that is away."""
+"""After which none of those begins any more, as whoever waits should hear of a database that is away. Asking does not count."""
 
 _PAUSE_SECONDS: Final = 0.01
 """Before the second try, times a number between nought and one; twice as long before each further one."""
@@ -80,6 +80,7 @@ class Batches:
         self._standing = standing
         self._handle: PostgresHandle | None = None
         self._verbs: Verbs
+        self._writer = uuid.uuid4()
         self._heard_of: set[str] = set()
         self._last_batch: uuid.UUID | None = None
         self.changes: Changes
@@ -120,25 +121,29 @@ class Batches:
         agents = sorted({agent for change in batch for agent in _agents_of(change)})
         batch_id = _new_id()
         until = perf_counter() + _TRY_SECONDS_MAX
-        for tries in range(1, _TRIES_MAX + 1):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return self._transaction(batch, agents, batch_id)
             except CommitLostError as error:
+                began = perf_counter()
                 if (outcomes := self._asked_again(batch_id)) is not None:
                     return outcomes
-                failure: BaseException = error
+                until += perf_counter() - began  # the database is back now
+                failure: Exception = error
                 batch_id = _new_id()
             except AgentsGoneError as error:
                 self._heard_of.clear()
                 failure = error
             except _Failures as error:
-                is_last = tries == _TRIES_MAX or perf_counter() > until or self._given_up.is_set()
-                if is_last or not (is_retried(error) or is_lost(error)):
+                if not (is_retried(error) or is_lost(error)):
                     raise
                 failure = error
+            if tries == _TRIES_MAX or perf_counter() > until or self._given_up.is_set():
+                raise _refusal(failure)
             _log.info("batch_tried_again", tries=tries, reason=type(failure).__name__)
             self._given_up.wait(random.random() * _PAUSE_SECONDS * 2**tries)  # noqa: S311 - so that two do not meet again
-        raise StorageUnavailableError("the connection to the database was lost again and again; nothing was stored")
 
     def _transaction(self, batch: Sequence[Change], agents: list[str], batch_id: uuid.UUID) -> list[Outcome]:
         handle = self.handle()
@@ -159,15 +164,15 @@ class Batches:
         return outcomes
 
     async def _begin(self, handle: PostgresHandle, agents: list[str]) -> None:
-        """Lock the agents, compare what is remembered with what is stored, and read the ends of outputs that are not known.
+        """Lock the agents, forget what others have changed of their sessions, and read what is not known.
 
         Raises:
             AgentsGoneError: they cannot be locked.
             StorageUnavailableError: the store has become a copy's target since it was opened, or is none any more.
         """
         await self._open_transaction(handle)
-        ((locked, standing, is_continued, *commits),) = await handle.ask(
-            "lock_agents", definition_ids=agents, last_batch=self._last_batch
+        ((locked, changed_elsewhere, standing, is_continued, *commits),) = await handle.ask(
+            "lock_agents", definition_ids=agents, writer=self._writer, last_batch=self._last_batch
         )
         if standing != self._standing:
             raise StorageUnavailableError(taken_meanwhile())
@@ -177,7 +182,8 @@ class Batches:
             # The database was put back to before it, and may have come as far again, with other bytes; or it was an hour ago.
             self.changes.forget()
         await self._weigh(handle, Commits(*commits))
-        await self._look(handle, agents)
+        if unknown := self.changes.unknown(agents, changed_elsewhere or ()):
+            await self._take(handle, unknown)
 
     async def _open_transaction(self, handle: PostgresHandle) -> None:
         await handle.connection.execute(handle.begins.choosing if self._must_choose else handle.begins.writing)
@@ -216,27 +222,20 @@ class Batches:
         """A commit whose wait for a standby was broken off succeeds, with a warning."""
         self._is_warned = self._is_warned or message.severity_en == "WARNING"
 
-    async def _look(self, handle: PostgresHandle, agents: list[str]) -> None:
-        """Compare what is remembered with what is stored, and read the ends of outputs that are not known, all at once."""
-        stored = [
-            Current(definition_id, Key(home, session_id), session_id, size_bytes or 0, revision or 0)
-            for definition_id, home, session_id, size_bytes, revision in await handle.ask("look", definition_ids=agents)
-        ]
-        unknown = [each for each in self.changes.confirm(agents, stored) if each.output_revision]
-        if not unknown:
-            return
-        homes, session_ids = zip(*[each.key for each in unknown], strict=True)
+    async def _take(self, handle: PostgresHandle, agents: list[str]) -> None:
+        """Read the current sessions of agents and the ends of their outputs, all at once, and be who changes them last."""
         rows = await handle.ask(
-            "look_at_tails",
-            homes=homes,
-            session_ids=session_ids,
+            "take_agents",
+            definition_ids=agents,
+            writer=self._writer,
             limit=TAIL_PARTS_MAX,
             small_bytes=limits.TAIL_PART_BYTES_MAX,
         )
-        for number, newest_first in groupby(rows, itemgetter(0)):
-            parts = [tuple(part) for part in newest_first]
-            crc32, codec, data = parts[0][6:]
-            self.changes.learn_tail(unknown[number - 1], [part[1:6] for part in parts], (crc32, codec, data))
+        for definition_id, newest_first in groupby(rows, itemgetter(0)):
+            parts = list(newest_first)
+            _, home, session_id, start_byte, *_, crc32, codec, data = parts[0]
+            shapes = [] if start_byte is None else [part[3:8] for part in parts]
+            self.changes.learn(definition_id, Known(Key(home, session_id), session_id), shapes, (crc32, codec, data))
 
     async def _end(self, handle: PostgresHandle, batch_id: uuid.UUID) -> None:
         """Store what appends have left, then the batch's id, and commit with it in one message: the id is ours, so it may."""
@@ -308,6 +307,15 @@ def _new_id() -> uuid.UUID:
     """
     random_bits = uuid.uuid4().int & ((1 << 76) - 1)
     return uuid.UUID(int=time.time_ns() // 1_000_000 << 80 | 7 << 76 | random_bits)
+
+
+def _refusal(failure: Exception) -> Exception:
+    """Say of the last try of a batch what asyncpg has no error for."""
+    if isinstance(failure, CommitLostError):
+        return StorageUnavailableError("the connection to the database was lost at the commit; nothing was stored")
+    if isinstance(failure, AgentsGoneError):
+        return StorageUnavailableError("the database was put back to an earlier state meanwhile; nothing was stored")
+    return failure
 
 
 def _agents_of(change: Change) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ class PostgresHandle(Handle):
             raise
 
     def is_changed_elsewhere(self) -> bool:
-        """See `Handle.is_changed_elsewhere`. Every change has a revision of its own here, and is looked at under a lock."""
+        """See `Handle.is_changed_elsewhere`. Every change has a revision of its own here, which is looked at under a lock."""
         return False
 
     def close(self) -> None:

@@ -18,10 +18,11 @@ CREATE TABLE IF NOT EXISTS zonekeeper.version (
 );
 
 -- name: step_one_agents
--- A row an agent, for nothing but to be locked: whoever changes sessions of an agent holds its row until the commit.
+-- A row an agent, to be locked: whoever changes sessions of an agent holds its row until the commit. It has who did so last.
 CREATE TABLE zonekeeper.agents (
-    definition_id text COLLATE "C" PRIMARY KEY
-);
+    definition_id text COLLATE "C" PRIMARY KEY,
+    last_writer   uuid
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 -- name: step_one_turn
 -- One row, for nothing but to be locked: whoever migrates old data, or copies sessions to here, holds it all the while.

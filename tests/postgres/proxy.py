@@ -21,7 +21,8 @@ class Proxy:
     Attributes:
         url: of the database, through the proxy.
         lose: what is to be lost of the next commits, one entry each: `"answer"` (the server has committed), `"question"` (it
-            was never asked), or `"late"` (it is asked once the connection has been cut at our end and `release` is set).
+            was never asked), `"late"` (it is asked once the connection has been cut at our end and `release` is set), or
+            `"nothing"`.
         refuse: whether new connections are refused.
         swallow: whether nothing is passed on, either way, as if the server hung.
         swallowed: set once something was not.

@@ -39,6 +39,11 @@ def lock(foreign: Foreign, agent: str) -> None:
     foreign.execute(f"BEGIN; SELECT FROM agents WHERE definition_id = '{agent}' FOR UPDATE")
 
 
+def line(text: str) -> AppendOutput:
+    """Append a line to the first of the agents."""
+    return AppendOutput(APPENDS[0].zone, f"{text}\n".encode(), BEGINNING_MS)
+
+
 def check_stored(outcomes: list[Outcome]) -> None:
     """Check that every append was stored."""
     assert all(isinstance(outcome, Appended) for outcome in outcomes)
@@ -83,7 +88,7 @@ async def test_what_was_changed_during_the_wait_for_a_lock_is_seen_at_any_defaul
             lock(holder, "a")
             applied = asyncio.ensure_future(engine.apply(APPENDS[:1]))
             await until(lambda: looker.value(WAITING) == 1)
-            holder.execute("UPDATE zones SET archived_at_ms = 5; COMMIT")
+            holder.execute("UPDATE zones SET archived_at_ms = 5; UPDATE agents SET last_writer = NULL; COMMIT")
             check_stored(await applied)
         finally:
             holder.execute(f"ALTER DATABASE {name} RESET ALL")
@@ -170,17 +175,32 @@ async def test_agents_that_a_restore_has_taken_away_are_locked_all_the_same(pair
     assert await output_of(first, APPENDS[0].zone) == ["x"] * 3
 
 
-async def test_what_is_remembered_from_before_a_restore_is_not_believed(pair: Pair, url: str) -> None:
-    """A database is put back under a daemon, and another one brings an output to the same size: its lines stay."""
+async def test_agents_that_cannot_be_locked_are_not_changed(
+    pair: Pair, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows go as often as they are made: the change is refused, with the reason, until they stay."""
+    monkeypatch.setattr(batches, "_PAUSE_SECONDS", 0.0001)
+    first, _ = pair
+    with connected(url) as foreign:
+        foreign.execute("CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        foreign.execute("CREATE TRIGGER gone BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION gone()")
+        with pytest.raises(StorageUnavailableError, match="put back to an earlier state"):
+            await first.apply(APPENDS)
+        foreign.execute("DROP FUNCTION gone CASCADE")
+    check_stored(await first.apply(APPENDS))
+
+
+@pytest.mark.parametrize("others", ["c", ""])
+async def test_what_is_remembered_from_before_a_restore_is_not_believed(pair: Pair, url: str, others: str) -> None:
+    """A database is put back under a daemon, and another one may bring an output to the same size: its lines stay."""
     first, second = pair
-    tables = ("file_parts", "batches")
-    a, b, c, d = (AppendOutput(APPENDS[0].zone, f"{line}\n".encode(), BEGINNING_MS) for line in "abcd")
-    check_stored(await first.apply([a]))
+    tables = ("agents", "file_parts", "batches")
+    check_stored(await first.apply([line("a")]))
     with connected(url) as foreign:
         foreign.execute("".join(f"CREATE TABLE public.{name} AS TABLE {name};" for name in tables))
-        check_stored(await first.apply([b]))
+        check_stored(await first.apply([line("b")]))
         foreign.execute("".join(f"DELETE FROM {name}; INSERT INTO {name} TABLE public.{name};" for name in tables))
         foreign.execute("".join(f"DROP TABLE public.{name};" for name in tables))
-    check_stored(await second.apply([c]))
-    check_stored(await first.apply([d]))
-    assert await output_of(first, APPENDS[0].zone) == ["a", "c", "d"]
+    check_stored(await second.apply([line(each) for each in others]))
+    check_stored(await first.apply([line("d")]))
+    assert await output_of(first, APPENDS[0].zone) == ["a", *others, "d"]

@@ -55,6 +55,37 @@ async def test_a_claim_whose_answer_was_lost_is_known_as_ours(open_engine: Opene
     assert await output_of(engine, AGENT) == ["0", "1"]
 
 
+async def test_a_commit_that_an_outage_swallowed_is_done_once_that_is_over(
+    open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it lasted, while it can be asked: a failover may take longer than tries are begun."""
+    monkeypatch.setattr(batches, "_TRY_SECONDS_MAX", 0.05)
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose, proxy.refuse, before = ["question"], True, proxy.accepted
+    applied = asyncio.ensure_future(engine.apply([append(1)]))
+    await until(lambda: proxy.accepted > before + 2)
+    proxy.refuse = False
+    (outcome,) = await applied
+    assert isinstance(outcome, Appended)
+    assert await output_of(engine, AGENT) == ["0", "1"]
+
+
+async def test_a_commit_that_is_lost_each_time_is_refused_in_the_end(
+    open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tries are counted, whatever can be asked in between; nothing was stored, and that is said."""
+    monkeypatch.setattr(batches, "_PAUSE_SECONDS", 0.0001)
+    engine = await open_engine(proxy.url)
+    await engine.apply([append(0)])
+    proxy.lose = ["question", "nothing"] * batches._TRIES_MAX
+    with pytest.raises(StorageUnavailableError, match="lost at the commit; nothing was stored"):
+        await engine.apply([append(1)])
+    assert proxy.lose == []
+    await engine.apply([append(2)])
+    assert await output_of(engine, AGENT) == ["0", "2"]
+
+
 async def test_a_commit_is_asked_about_until_the_answer_is_safe_enough(
     open_engine: Opener, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

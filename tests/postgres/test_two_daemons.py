@@ -6,12 +6,14 @@ import asyncio
 import random
 from dataclasses import replace
 from itertools import chain, pairwise
+from typing import Any
 
 import pytest
 
 from store.engine import AppendOutput, ArchiveSession, Change, ImportSession, MoveSession, Outcome, WriteState
 from store.errors import OffsetMismatchError, RevisionMismatchError, StaleSessionError, StorageFullError
 from store.postgres import PostgresEngine, open_postgres
+from store.postgres.handle import PostgresHandle
 from store.records import Appended, Archived, Written
 from store.zones import Zone, agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
@@ -146,6 +148,35 @@ async def test_what_another_daemon_changed_is_seen_before_the_next_change(pair: 
     assert isinstance(grown, Appended)
     assert await output_of(second, AGENT) == ["imported", "f"]
     assert await output_of(first, agent_archive_zone("other", 5)) == ["c", "d"]
+
+
+async def test_sessions_are_looked_at_where_another_daemon_changed_them_last(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And at the first change of each daemon: whoever goes on with its own sessions knows them."""
+    first, second = pair
+    looked_at: list[tuple[str, ...]] = []
+    asked = PostgresHandle.ask
+
+    async def ask(handle: PostgresHandle, statement: str, **values: Any) -> Any:
+        if statement == "take_agents":
+            looked_at.append(tuple(values["definition_ids"]))
+        return await asked(handle, statement, **values)
+
+    monkeypatch.setattr(PostgresHandle, "ask", ask)
+    for engine, agents, unknown in (
+        (first, "abc", "abc"),
+        (first, "abc", ""),
+        (second, "b", "b"),
+        (first, "ac", ""),
+        (second, "b", ""),
+        (first, "abc", "b"),
+        (second, "bc", "bc"),
+    ):
+        await engine.apply([AppendOutput(agent_current_zone(agent), b"x\n", BEGINNING_MS) for agent in agents])
+        assert "".join(chain(*looked_at)) == unknown
+        looked_at.clear()
+    assert [stat.total_lines for stat in await first.stat(["a", "b", "c"])] == [4, 6, 5]
 
 
 async def test_a_snapshot_another_daemon_wrote_is_not_taken_for_the_own_one(pair: Pair) -> None:
