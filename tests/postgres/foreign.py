@@ -77,3 +77,15 @@ def refusing_batches(foreign: Foreign, sqlstate: str) -> Iterator[None]:
         yield
     finally:
         foreign.execute("DROP FUNCTION refuse CASCADE; DROP SEQUENCE tries")
+
+
+@contextmanager
+def having_by_default(foreign: Foreign, **settings: str) -> Iterator[None]:
+    """Have whoever connects to the database within the block begin with these settings."""
+    name = foreign.value("SELECT current_database()")
+    for setting, value in settings.items():
+        foreign.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    try:
+        yield
+    finally:
+        foreign.execute(f"ALTER DATABASE {name} RESET ALL")

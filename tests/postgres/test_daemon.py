@@ -17,7 +17,7 @@ import pytest
 
 from bench.cluster import execute
 from srv.exits import Exit
-from tests.postgres.foreign import Foreign, connected
+from tests.postgres.foreign import Foreign, connected, having_by_default
 from tests.srv.daemon import ROOT, Daemon, environment_with, read_response, rpc_body
 from tests.test_readme import blocks
 
@@ -30,17 +30,6 @@ def with_password(url: str) -> str:
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0].partition(":")[0] or "zonekeeper"
     return urlunsplit(parts._replace(netloc=f"{user}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
-
-
-@contextmanager
-def without_waiting_for_the_disk(foreign: Foreign) -> Iterator[None]:
-    """Have commits of whoever connects from now on not wait, unless they choose to."""
-    name = foreign.value("SELECT current_database()")
-    foreign.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    try:
-        yield
-    finally:
-        foreign.execute(f"ALTER DATABASE {name} RESET ALL")
 
 
 @contextmanager
@@ -81,7 +70,7 @@ def test_a_daemon_keeps_to_the_terms_it_was_told(tmp_path: Path, url: str) -> No
     question = rpc_body("agent:session:read", definition_id="maks")
     with (
         connected(url) as foreign,
-        without_waiting_for_the_disk(foreign),
+        having_by_default(foreign, synchronous_commit="off"),
         Daemon.start(tmp_path / "data", *terms, environment={"ZONEKEEPER_STORE": url}) as daemon,
     ):
         with told_with_batches(foreign) as told:

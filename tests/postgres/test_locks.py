@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +16,7 @@ from store.records import Appended
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS
 from tests.postgres.conftest import Opener
-from tests.postgres.foreign import WAITING, Foreign, connected, refusing_batches
+from tests.postgres.foreign import WAITING, Foreign, connected, having_by_default, refusing_batches
 from tests.postgres.own_server import OwnServer
 from tests.postgres.test_two_daemons import output_of
 from tests.srv.daemon import Daemon, read_response, rpc_body
@@ -49,22 +47,12 @@ def check_stored(outcomes: list[Outcome]) -> None:
     assert all(isinstance(outcome, Appended) for outcome in outcomes)
 
 
-@contextmanager
-def reading_tables_in_order(foreign: Foreign) -> Iterator[None]:
-    """Have who connects from now on read tables from their first row to the last, as where no index helps."""
-    name = foreign.value("SELECT current_database()")
-    for way in ("indexscan", "indexonlyscan", "bitmapscan"):
-        foreign.execute(f"ALTER DATABASE {name} SET enable_{way} = off")
-    try:
-        yield
-    finally:
-        foreign.execute(f"ALTER DATABASE {name} RESET ALL")
-
-
 async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, url: str) -> None:
     """Whatever order their rows lie in: who waits for one holds those before it, and none behind it."""
     await (await open_engine(url)).close()
-    with connected(url) as holder, connected(url) as looker, reading_tables_in_order(looker):
+    # So that tables are read from their first row to the last.
+    no_index = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
+    with connected(url) as holder, connected(url) as looker, having_by_default(looker, **no_index):
         looker.execute("TRUNCATE agents; INSERT INTO agents VALUES ('c'), ('b'), ('a')")
         engine = await open_engine(url)
         lock(holder, "b")
@@ -79,19 +67,15 @@ async def test_what_was_changed_during_the_wait_for_a_lock_is_seen_at_any_defaul
     open_engine: Opener, url: str
 ) -> None:
     """A database whose transactions see one state by default: a batch that waited still sees that the session was archived."""
-    with connected(url) as holder, connected(url) as looker:
-        name = holder.value("SELECT current_database()")
-        holder.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
-        try:
-            engine = await open_engine(url)
-            check_stored(await engine.apply(APPENDS[:1]))
-            lock(holder, "a")
-            applied = asyncio.ensure_future(engine.apply(APPENDS[:1]))
-            await until(lambda: looker.value(WAITING) == 1)
-            holder.execute("UPDATE zones SET archived_at_ms = 5; UPDATE agents SET last_writer = NULL; COMMIT")
-            check_stored(await applied)
-        finally:
-            holder.execute(f"ALTER DATABASE {name} RESET ALL")
+    default = {"default_transaction_isolation": "repeatable read"}
+    with connected(url) as holder, connected(url) as looker, having_by_default(looker, **default):
+        engine = await open_engine(url)
+        check_stored(await engine.apply(APPENDS[:1]))
+        lock(holder, "a")
+        applied = asyncio.ensure_future(engine.apply(APPENDS[:1]))
+        await until(lambda: looker.value(WAITING) == 1)
+        holder.execute("UPDATE zones SET archived_at_ms = 5; UPDATE agents SET last_writer = NULL; COMMIT")
+        check_stored(await applied)
     assert await output_of(engine, APPENDS[0].zone) == ["x"]
     assert await output_of(engine, agent_archive_zone("a", 5)) == ["x"]
 

@@ -36,6 +36,7 @@ from store.stored import read_parts
 from store.zones import agent_archive_zone, agent_current_zone
 from tests.conftest import BEGINNING_MS, ENGINE_KINDS, OpenStore
 from tests.contract.made import AGENT, OTHER, archived_at, session_from
+from tests.postgres.foreign import connected, having_by_default
 from tests.postgres.server import DATABASES
 from tests.store.foreign import meddling
 
@@ -416,14 +417,18 @@ async def test_a_session_of_which_a_piece_cannot_be_read_stays_as_it_was(
 
 
 @pytest.mark.parametrize("engine_kind", ENGINE_KINDS[:1], indirect=True, ids=["from sqlite"])
-async def test_a_second_copy_to_a_database_is_refused_while_one_runs(source: Place, target: Place) -> None:
-    """Before it has changed anything; a file is held by its data directory instead."""
-    first = await target.open(is_target=True)
-    async with first.turn(lambda: True) as is_ours:
-        assert is_ours
-        with pytest.raises(StoreRefusedError, match="somebody else copies"):
-            await copy(source, target)
-    await first.close()
+async def test_a_second_copy_to_a_database_is_refused_while_one_runs(
+    source: Place, target: Place, tmp_path: Path
+) -> None:
+    """Before it has changed anything, also where idle transactions are ended. A file is held by its data directory instead."""
+    url = await DATABASES.url_of(tmp_path / "target")
+    with connected(url) as foreign, having_by_default(foreign, idle_in_transaction_session_timeout="400ms"):
+        first = await target.open(is_target=True)
+        async with first.turn(lambda: True) as is_ours:
+            assert is_ours
+            with pytest.raises(StoreRefusedError, match="somebody else copies"):
+                await copy(source, target)
+        await first.close()
 
 
 async def test_a_run_that_ends_late_does_not_take_a_store_from_its_daemon(source: Place, target: Place) -> None:
