@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from store import reads
 from store.errors import InvalidDefinitionIdError, TooLargeError
-from store.records import SessionState
+from store.handle import Handle, SessionKey
+from store.records import FileStat, SessionState
 from store.sessions import Sessions
-from store.zones import agent_current_zone
+from store.zones import Zone, agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import AGENT, OTHER, content_of, take_over
 
@@ -42,6 +46,27 @@ async def test_an_empty_snapshot_is_not_no_snapshot(sessions: Sessions) -> None:
     await sessions.write_session_state(AGENT, b"")
     state = await sessions.read_session_state(AGENT)
     assert (content_of(state), state.revision) == (b"", 1)
+
+
+async def test_what_is_stored_while_it_is_read_is_not_mixed_in(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read was true at one instant: another snapshot comes between the look at its size and its bytes."""
+    await sessions.write_session_state(AGENT, b"a" * 200_000)
+    loop = asyncio.get_running_loop()
+    look = reads.last_part
+
+    def look_and_wait(handle: Handle, key: SessionKey, zone: Zone, name: str) -> FileStat | None:
+        found = look(handle, key, zone, name)
+        asyncio.run_coroutine_threadsafe(sessions.write_session_state(AGENT, b"b" * 70_000), loop).result()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reads, "last_part", look_and_wait)
+        state = await sessions.read_session_state(AGENT)
+    assert (content_of(state), state.revision) == (b"a" * 200_000, 1)
+    state = await sessions.read_session_state(AGENT)
+    assert (content_of(state), state.revision) == (b"b" * 70_000, 2)
 
 
 @pytest.mark.parametrize("size_bytes", [1, 65_535, 65_536, 65_537, 200_000])

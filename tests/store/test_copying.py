@@ -29,7 +29,7 @@ from store.errors import StorageDamagedError, StorageUnavailableError, StoreRefu
 from store.moving import copy_place
 from store.place import Place
 from store.postgres.place import DatabasePlace
-from store.records import FilePiece, SessionFacts
+from store.records import FilePiece, FileStat, SessionFacts
 from store.sqlite.check import check_store
 from store.sqlite.place import FilePlace
 from store.stored import read_parts
@@ -281,6 +281,27 @@ async def test_a_session_that_is_gone_goes(store: OpenStore, source: Place, targ
     assert await content_of(target) == await content_of(source)
 
 
+async def test_a_session_that_goes_while_it_is_copied_is_said(
+    store: OpenStore, source: Place, target: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Amid its output, of which the copy has a half by then: nobody is served that, and the next run puts it right."""
+    with monkeypatch.context() as patch:
+        patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=1))  # the first of all
+        await store.sessions.append_session_output("first", ["x" * 60_000] * 5)
+    half = agent_archive_zone("half", 1)
+    await apply(store, session_from(half, {"output.state.json": b"{}"}))
+
+    async def take_files() -> None:
+        await apply(store, CompleteSession(agent_current_zone("first"), half, ("output",)))
+
+    report = await copy(source, target, meanwhile=take_files)
+    assert report.failures == [("agent:first:current", "file output was deleted while it was copied")]
+    with pytest.raises(StoreRefusedError, match="not whole"):
+        await target.open()
+    assert (await copy(source, target)).failures == []
+    assert await content_of(target) == await content_of(source)
+
+
 async def test_an_interrupted_copy_goes_on(source: Place, target: Place) -> None:
     """After any number of steps: nobody opens what it leaves, and another run copies the rest and no more."""
     everything = (await content_of(source)).values()
@@ -347,6 +368,19 @@ async def test_an_earlier_state_is_not_copied_over_a_later_one(source: Place, ta
     with pytest.raises(StoreRefusedError, match="an earlier state"):
         await copy(source, target)
     assert await content_of(target) == before
+
+
+async def test_what_a_copy_has_beyond_its_source_goes(source: Place, target: Place) -> None:
+    """The source was put back to an earlier state, and has gone another way since: without a file, and with fewer lines."""
+    await copy(source, target)
+    facts, _ = next(each for each in (await content_of(target)).values() if each[0].zone == agent_current_zone(AGENT))
+    size_bytes = next(file.size_bytes for file in facts.files if file.name == "output")
+    earlier = (replace(file, revision=file.revision - 1) for file in facts.files)
+    other_way = replace(facts, files=(*earlier, FileStat("notes", 4, 0, NOW, 1)))
+    pieces = FilePiece("output", size_bytes, lambda: [b"another\n"]), FilePiece("notes", 0, lambda: [b"gone"])
+    await change_copy(target, CopySession(other_way, pieces))
+    await copy(source, target)
+    assert await content_of(target) == await content_of(source)
 
 
 async def test_what_is_damaged_is_named_and_keeps_the_copy_from_being_served(
