@@ -11,6 +11,7 @@ from store.errors import InvalidDefinitionIdError, TooLargeError
 from store.handle import Handle, SessionKey
 from store.records import FileStat, SessionState
 from store.sessions import Sessions
+from store.stored import last_part
 from store.zones import Zone, agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore
 from tests.contract.made import AGENT, OTHER, content_of, take_over
@@ -54,10 +55,9 @@ async def test_what_is_stored_while_it_is_read_is_not_mixed_in(
     """What is read was true at one instant: another snapshot comes between the look at its size and its bytes."""
     await sessions.write_session_state(AGENT, b"a" * 200_000)
     loop = asyncio.get_running_loop()
-    look = reads.last_part
 
     def look_and_wait(handle: Handle, key: SessionKey, zone: Zone, name: str) -> FileStat | None:
-        found = look(handle, key, zone, name)
+        found = last_part(handle, key, zone, name)
         asyncio.run_coroutine_threadsafe(sessions.write_session_state(AGENT, b"b" * 70_000), loop).result()
         return found
 

@@ -11,6 +11,7 @@ import pytest
 from bench.cluster import execute
 from store.errors import StoreRefusedError
 from store.postgres import handle, open_postgres, schema
+from store.postgres.place import DatabasePlace
 from store.postgres.statements import compiled
 from store.sql import load
 from tests.postgres.conftest import Opener
@@ -22,11 +23,18 @@ _ONLY_POSTGRES = {"put_parts", "parts_after", "move_zone"}
 
 
 async def test_a_newer_store_is_refused_untouched(open_engine: Opener, url: str) -> None:
-    """The sentence tells both versions, and what to do."""
+    """The sentence tells both versions, and what to do; to whoever only reads as well."""
+
+    async def read(_sessions: object) -> None:
+        raise AssertionError("nothing of it can be understood")
+
     await (await open_engine(url)).close()
     await execute(url, f"UPDATE zonekeeper.version SET number = {schema.SCHEMA_VERSION + 1}")
-    with pytest.raises(StoreRefusedError, match=f"stored form {schema.SCHEMA_VERSION + 1}, this program knows"):
+    said = f"stored form {schema.SCHEMA_VERSION + 1}, this program knows"
+    with pytest.raises(StoreRefusedError, match=said):
         await open_postgres(url)
+    with pytest.raises(StoreRefusedError, match=said):
+        await DatabasePlace(url, asyncio.new_event_loop).ask(read)
     await execute(url, f"UPDATE zonekeeper.version SET number = {schema.SCHEMA_VERSION}")
 
 
