@@ -31,6 +31,8 @@ from store.writer import Writer
 READ_SECONDS_MAX: Final = 2
 """A store that does not answer the smallest question in this time is not ready."""
 
+_NO_ORPHANS: Final = "no content without a session"
+
 RATE_BYTES_MIN: Final = 16 * 1024 * 1024
 """Below this the time that a check takes says nothing of its speed."""
 
@@ -145,7 +147,7 @@ def store_checks(path: Path, show: Show) -> StoreChecks:
         "schema": "as this version makes it",
         "structure": "SQLite finds nothing wrong",
         "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
-        "orphans": "no content without a session",
+        "orphans": _NO_ORPHANS,
         "files": f"{found.files} files in {found.parts} parts, {_sizes(found)}{_rate(found.content_bytes, found.seconds)}",
     }
     checks = [_store_check(name, detail, found) for name, detail in seen.items()]
@@ -178,6 +180,7 @@ def database_checks(place: Place, show: Show, durability: str) -> StoreChecks:
         "durability": f"{found.durability}: {found.durability_words}",
         "rights": "all that a daemon needs",
         "sessions": f"{found.sessions} sessions, {found.archives} of them archived",
+        "orphans": _NO_ORPHANS,
         "files": f"{found.files} files in {found.parts} parts, {size_in_words(found.content_bytes)}{rate}",
     }
     checks = [_store_check(name, detail, found) for name, detail in seen.items()]

@@ -14,6 +14,7 @@ from store.lines import count_lines
 from store.zones import OUTPUT_FILE, SNAPSHOT_FILE, parse_zone
 
 RESTORE: Final = "Restore this session from a backup; everything else stays readable."
+TAKES_ROOM: Final = "They only take up room. If a session is missing, restore the store from a backup."
 WRITE_AGAIN: Final = "The next write of this snapshot mends it; else restore it from a backup."
 
 _PART_COLUMNS: Final = 9

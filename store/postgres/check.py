@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from store import reads
-from store.checks import FileName, Finding
+from store.checks import TAKES_ROOM, FileName, Finding
 from store.durability import Level
 from store.errors import NoStoreYetError, StorageDamagedError, StoreAwayError, StoreError, StoreRefusedError
 from store.handle import SessionKey
@@ -108,6 +108,7 @@ def check_database(place: Place, progress: Progress, wanted: Level = Level.DISK)
             _check_server(reader, found)
             _check_durability(reader, found, wanted)
             _check_sessions(reader, found, progress)
+            _check_orphans(reader, found)
     except NoStoreYetError:
         found.exists = False
     except (StoreError, StoreRefusedError, StoreAwayError) as error:
@@ -117,10 +118,14 @@ def check_database(place: Place, progress: Progress, wanted: Level = Level.DISK)
     return found
 
 
-def _check_server(reader: Reader, found: DatabaseCheck) -> None:
-    handle = reader.handle
-    if not isinstance(handle, PostgresHandle):
+def _handle_of(reader: Reader) -> PostgresHandle:
+    if not isinstance(reader.handle, PostgresHandle):
         raise TypeError("a reader of a database has a handle of one")
+    return reader.handle
+
+
+def _check_server(reader: Reader, found: DatabaseCheck) -> None:
+    handle = _handle_of(reader)
     with reader.transaction():
         asked_ms = time.time() * 1_000
         ((found.server_version, server_ms),) = handle.fetch(_STATEMENTS["server"])
@@ -168,6 +173,25 @@ def _check_sessions(reader: Reader, found: DatabaseCheck, progress: Progress) ->
         if len(page) < _PAGE:
             return
         after = page[-1][1].session_id
+
+
+def _check_orphans(reader: Reader, found: DatabaseCheck) -> None:
+    handle = _handle_of(reader)
+    home = session_id = ""
+    while True:
+        with reader.transaction():
+            page = handle.fetch(_STATEMENTS["content_after"], home=home, session_id=session_id, limit=_PAGE)
+            for home, session_id, is_there in page:
+                if not is_there:
+                    _tell_orphan(handle, found, home, session_id)
+        if len(page) < _PAGE:
+            return
+
+
+def _tell_orphan(handle: PostgresHandle, found: DatabaseCheck, home: str, session_id: str) -> None:
+    for name, parts, size_bytes in handle.fetch(_STATEMENTS["content_of"], home=home, session_id=session_id):
+        message = f"{parts} parts of a file {name} ({size_bytes} bytes) belong to no zone (session {session_id})"
+        found.add(Finding("orphans", "PARTS_WITHOUT_ZONE", message, TAKES_ROOM, file=name))
 
 
 def _check_files(reader: Reader, found: DatabaseCheck, key: SessionKey, facts: SessionFacts) -> None:

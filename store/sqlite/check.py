@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from store.checks import FileName, Finding, check_zone
+from store.checks import TAKES_ROOM, FileName, Finding, check_zone
 from store.errors import StorageUnavailableError, StoreRefusedError
 from store.limits import MIB
 from store.sql import load
@@ -249,8 +249,7 @@ class _Checker:
     def _orphans(self) -> None:
         for zone_id, name, number, size_bytes in self._rows("parts_without_zone"):
             message = f"{number} parts of a file {name} ({size_bytes} bytes) belong to no zone (zone_id {zone_id})"
-            hint = "They only take up room. If a session is missing, restore the store from a backup."
-            self._found.add(Finding("orphans", "PARTS_WITHOUT_ZONE", message, hint, file=str(name)))
+            self._found.add(Finding("orphans", "PARTS_WITHOUT_ZONE", message, TAKES_ROOM, file=str(name)))
 
     def _rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         wanted = {"limit": _ROWS_MAX} | values

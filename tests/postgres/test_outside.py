@@ -41,9 +41,10 @@ def words(report: Any) -> set[str]:
 
 
 def test_the_doctor_finds_what_is_wrong_in_a_database(
-    tmp_path: Path, filled: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sound one is in order, to the last byte; a spoiled part is named, and so are rights that a role lacks."""
+    """A sound one is in order, to the last byte; what is spoiled, belongs to nobody or may not be done is named."""
+    monkeypatch.setattr("store.postgres.check._PAGE", 1)
     report = doctor(tmp_path / "a", filled, capsys)
     assert report["ok"]
     assert (report["store"]["sessions"], report["store"]["files"], report["store"]["content_bytes"]) == (2, 2, 100_003)
@@ -56,13 +57,16 @@ def test_the_doctor_finds_what_is_wrong_in_a_database(
             f"GRANT USAGE ON SCHEMA zonekeeper TO {role}",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA zonekeeper TO {role}",
             "UPDATE zonekeeper.file_parts SET crc32 = crc32 # 1 WHERE name = 'output'",
+            "DELETE FROM zonekeeper.zones WHERE archived_at_ms = -1",
         )
     )
     try:
         report = doctor(tmp_path / "a", re.sub(r"//[^@/]*@", f"//{role}@", filled), capsys, Exit.FAILED)
     finally:
         asyncio.run(execute(filled, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))
-    assert words(report) == {"PART_DAMAGED", "RIGHTS_MISSING"}
+    assert words(report) == {"PART_DAMAGED", "PARTS_WITHOUT_ZONE", "RIGHTS_MISSING"}
+    (orphan,) = [finding for finding in report["findings"] if finding["word"] == "PARTS_WITHOUT_ZONE"]
+    assert orphan["message"].startswith("1 parts of a file output.state.json (2 bytes) belong to no zone (session ")
     (damaged,) = [finding for finding in report["findings"] if finding["word"] == "PART_DAMAGED"]
     assert damaged["file"] == "output"
     assert re.fullmatch("agent:maks:archive:[0-9]+", damaged["zone"])
