@@ -426,6 +426,32 @@ async def test_a_failing_target_ends_the_copy(source: Place, target: Place, monk
     assert await content_of(target) == await content_of(source)
 
 
+async def test_a_target_is_maintained_while_it_is_copied_to(
+    source: Place, target: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a daemon does it between batches: else the log of a file grew to all that is copied."""
+    opened = type(target).open
+    maintained: list[str] = []
+
+    async def open_due(self: Place, *, is_target: bool = False) -> Engine:
+        engine = await opened(self, is_target=is_target)
+        maintain = engine.maintain
+
+        async def maintain_and_note() -> None:
+            await maintain()
+            maintained.append(engine.name)
+
+        monkeypatch.setattr(type(engine), "maintenance_due", True)
+        monkeypatch.setattr(engine, "maintain", maintain_and_note)
+        return engine
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(target), "open", open_due)
+        await copy(source, target)
+    assert len(maintained) > 3
+    assert await content_of(target) == await content_of(source)
+
+
 async def test_a_session_of_which_a_piece_cannot_be_read_stays_as_it_was(
     source: Place, target: Place, store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
