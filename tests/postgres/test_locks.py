@@ -26,6 +26,9 @@ Pair = tuple[PostgresEngine, PostgresEngine]
 
 APPENDS: Final = [AppendOutput(agent_current_zone(agent), b"x\n", BEGINNING_MS) for agent in "abc"]
 
+WITHOUT_INDEXES: Final = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
+"""Tables are read from their first row to the last."""
+
 _IN_TRANSACTION: Final = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND xact_start IS NOT NULL AND backend_type = 'client backend'"
@@ -50,9 +53,7 @@ def check_stored(outcomes: list[Outcome]) -> None:
 async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, url: str) -> None:
     """Whatever order their rows lie in: who waits for one holds those before it, and none behind it."""
     await (await open_engine(url)).close()
-    # So that tables are read from their first row to the last.
-    no_index = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
-    with connected(url) as holder, connected(url) as looker, having_by_default(looker, **no_index):
+    with connected(url) as holder, connected(url) as looker, having_by_default(looker, **WITHOUT_INDEXES):
         looker.execute("TRUNCATE agents; INSERT INTO agents VALUES ('c'), ('b'), ('a')")
         engine = await open_engine(url)
         lock(holder, "b")
@@ -61,6 +62,19 @@ async def test_agents_are_locked_in_the_order_of_their_ids(open_engine: Opener, 
         assert looker.rows("SELECT definition_id FROM agents FOR UPDATE SKIP LOCKED") == [("c",)]
         holder.execute("ROLLBACK")
         check_stored(await applied)
+
+
+async def test_the_ends_of_several_outputs_are_taken_at_once(open_engine: Opener, url: str) -> None:
+    """Each output has its parts in their order, whatever order the server finds sessions and parts in."""
+    appends = [AppendOutput(agent_current_zone(agent), b"x" * 4_000 + b"\n", BEGINNING_MS) for agent in "cba"]
+    with connected(url) as foreign, having_by_default(foreign, **WITHOUT_INDEXES):
+        first, second = await open_engine(url), await open_engine(url)
+        for _ in range(12):
+            check_stored(await first.apply(appends))
+        outcomes = await second.apply(appends)
+    assert [each.total_lines for each in outcomes if isinstance(each, Appended)] == [13] * len(appends)
+    for append in appends:
+        assert len(await output_of(first, append.zone)) == 13
 
 
 async def test_what_was_changed_during_the_wait_for_a_lock_is_seen_at_any_default_isolation(
