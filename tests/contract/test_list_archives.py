@@ -129,7 +129,7 @@ async def test_an_archive_without_anything_to_show_has_an_empty_preview(store: O
         (4, b'{"nodes": null}'),
         (5, b"\xff\x00"),
     ):
-        await archived_at(store, AGENT, at_ms, content)
+        await preview_kept(store, await archived_at(store, AGENT, at_ms, content))
     assert {(row.preview, row.node_count) for row in await store.sessions.list_archives(AGENT)} == {("", 0)}
 
 
