@@ -211,8 +211,7 @@ class Changes:
         return rows, grown
 
     def delete_from(self, key: SessionKey, name: str, start_byte: int) -> None:
-        """Delete the parts of a file that begin at a byte or beyond."""
-        self.flush()
+        """Delete the stored parts of a file that begin at a byte or beyond."""
         self._handle.rows("delete_parts_from", key=key, name=name, start_byte=start_byte)
 
     def _current(self, zone: Zone, session_id: str | None = None) -> Known | None:
@@ -273,6 +272,10 @@ class Changes:
         parts = list(cut_lines([taken_up + added], start.start_byte, start.first_line))
         if start.start_byte + start.size_bytes < tail.size_bytes:
             self.delete_from(known.key, OUTPUT_FILE, start.start_byte + 1)
+            for rows in (self._pending, self._grown):
+                for start_byte in self._left_for_later(known.key, rows):
+                    if start_byte > start.start_byte:
+                        del rows[known.key, start_byte]
             self.parts_merged += len(tail.open_parts)
         for part in parts:
             self._put_later(known.key, part, change.now_ms, tail.revision + 1)
@@ -284,12 +287,18 @@ class Changes:
             return b""
         if tail.last is not None and start.start_byte == tail.last.start_byte:
             return tail.last.data
-        self.flush()
-        stored = read_parts(self._handle, key, zone, OUTPUT_FILE, start.start_byte)
-        data = b"".join(part.data for part in stored)
+        parts = self._left_for_later(key, self._grown) | self._left_for_later(key, self._pending)
+        if start.start_byte not in parts:
+            stored = read_parts(self._handle, key, zone, OUTPUT_FILE, start.start_byte)
+            parts = {part.start_byte: part.data for part in stored} | parts
+        data = b"".join(parts[start_byte] for start_byte in sorted(parts) if start_byte >= start.start_byte)
         if start.start_byte + len(data) != tail.size_bytes:
             raise damaged(zone, OUTPUT_FILE, start.start_byte + len(data))
         return data
+
+    def _left_for_later(self, key: SessionKey, rows: dict[tuple[SessionKey, int], PartRow]) -> dict[int, bytes]:
+        """Return what `flush` would store of a session's output: the parts by their first bytes."""
+        return {start_byte: row[-1] for (each, start_byte), row in rows.items() if each == key}
 
     def _offset_of_duplicate(self, known: Known | None, change: AppendOutput, tail: Tail) -> int | None:
         """Say where the bytes sent stand already, for a caller who sends again what was stored; None where they do not.

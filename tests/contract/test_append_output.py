@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 
+from store.engine import AppendOutput
 from store.errors import InvalidParamsError, OffsetMismatchError, StaleSessionError, TooLargeError
 from store.limits import Limits
 from store.records import Appended, SessionState
 from store.sessions import Sessions
 from store.zones import OUTPUT_FILE, agent_current_zone
-from tests.conftest import OpenStore, StoreOpener
+from tests.conftest import BEGINNING_MS, OpenStore, StoreOpener
 from tests.contract.made import AGENT, OTHER, take_over
 
 WHITE_SPACE = "\t\x0b\x0c\r \x85\xa0\u1680\u2000\u2005\u200a\u2028\u2029\u202f\u205f\u3000"
 """Unicode White_Space but for the separator: ends of its ranges included."""
 
 
-async def stored(store: OpenStore) -> bytes:
+async def stored(store: OpenStore, length_max: int = 1 << 20) -> bytes:
     """Return the bytes of the current output."""
-    return await store.engine.read_bytes(agent_current_zone(AGENT), OUTPUT_FILE, 0, 1 << 20)
+    return await store.engine.read_bytes(agent_current_zone(AGENT), OUTPUT_FILE, 0, length_max)
 
 
 async def test_the_first_append_makes_the_session_and_the_file(store: OpenStore) -> None:
@@ -276,3 +278,23 @@ async def test_lines_of_any_size_come_back_after_a_restart(store: OpenStore, lin
     while len(found) < 30:
         found += (await store.sessions.read_output(AGENT, first_line=len(found), max_bytes=1 << 20)).lines
     assert found == lines
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_appends_of_one_batch_are_merged_as_those_of_many(store: OpenStore, seed: int) -> None:
+    """Parts of which some are stored, some have grown since and some are yet to be stored: every byte is there once."""
+    chance = random.Random(seed)
+    texts: list[bytes] = []
+    for _ in range(8):
+        lines = [bytes(chance.choices(b"abc", k=chance.choice([9, 600, 2_000, 3_500]))) for _ in range(40)]
+        lines[chance.randrange(40)] = b"x" * 30_000
+        texts += [line + b"\n" for line in lines]
+        appends = [AppendOutput(agent_current_zone(AGENT), text, BEGINNING_MS) for text in texts[-40:]]
+        for outcome in await store.engine.apply(appends):
+            assert isinstance(outcome, Appended)
+        assert await stored(store, 10_000_000) == b"".join(texts)
+    merged = store.engine.figures()["parts_merged"]
+    for text in texts:
+        await store.engine.apply([AppendOutput(agent_current_zone(OTHER), text, BEGINNING_MS)])
+    assert isinstance(merged, int)
+    assert store.engine.figures()["parts_merged"] == 2 * merged > 0
