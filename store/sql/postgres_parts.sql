@@ -42,28 +42,28 @@ SELECT 1 FROM zonekeeper.file_parts WHERE home = :key.home AND session_id = :key
 
 -- name: files_of
 -- The files of sessions by their last parts: the session's number among those asked for, from 0, and what `last_part` tells. Skips
--- from name to name, whatever number of parts lies between.
-WITH RECURSIVE names (number, home, session_id, name) AS (
-    SELECT number - 1, wanted.home, wanted.session_id, (
-        SELECT part.name FROM zonekeeper.file_parts AS part
-        WHERE part.home = wanted.home AND part.session_id = wanted.session_id ORDER BY part.name LIMIT 1
-    )
+-- from name to name, backwards, so that one look finds a file and its last part, whatever number of parts lies between.
+WITH RECURSIVE last_parts AS (
+    SELECT number - 1 AS number, last_part.*
     FROM unnest(:keys.home::text[], :keys.session_id::text[]) WITH ORDINALITY AS wanted (home, session_id, number)
+    CROSS JOIN LATERAL (
+        SELECT part.home, part.session_id, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+        FROM zonekeeper.file_parts AS part
+        WHERE part.home = wanted.home AND part.session_id = wanted.session_id
+        ORDER BY name DESC, start_byte DESC LIMIT 1
+    ) AS last_part
     UNION ALL
-    SELECT number, names.home, names.session_id, (
-        SELECT part.name FROM zonekeeper.file_parts AS part
-        WHERE part.home = names.home AND part.session_id = names.session_id AND part.name > names.name
-        ORDER BY part.name LIMIT 1
-    )
-    FROM names WHERE names.name IS NOT NULL
+    SELECT number, last_part.*
+    FROM last_parts AS later
+    CROSS JOIN LATERAL (
+        SELECT part.home, part.session_id, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+        FROM zonekeeper.file_parts AS part
+        WHERE part.home = later.home AND part.session_id = later.session_id AND part.name < later.name
+        ORDER BY name DESC, start_byte DESC LIMIT 1
+    ) AS last_part
 )
-SELECT number, names.name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
-FROM names CROSS JOIN LATERAL (
-    SELECT start_byte, first_line, size_bytes, line_count, modified_at_ms, revision FROM zonekeeper.file_parts AS part
-    WHERE part.home = names.home AND part.session_id = names.session_id AND part.name = names.name
-    ORDER BY start_byte DESC LIMIT 1
-) AS last_part
-ORDER BY number, names.name;
+SELECT number, name, start_byte, first_line, size_bytes, line_count, modified_at_ms, revision
+FROM last_parts ORDER BY number, name;
 
 -- name: parts_from
 -- Parts of a file in order, from the one that holds a byte.
