@@ -167,8 +167,9 @@ async def store(open_store: StoreOpener) -> OpenStore:
 
 
 @pytest.fixture
-def engine(store: OpenStore) -> Engine:
-    """Return the engine of an empty store."""
+async def engine(store: OpenStore) -> Engine:
+    """Return the engine of an empty store, which nobody but the test asks or changes."""
+    await store.previews.stop()
     return store.engine
 
 
