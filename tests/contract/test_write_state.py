@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from store.engine import Engine, WriteState
 from store.errors import RevisionMismatchError, StaleSessionError, TooLargeError
 from store.limits import PART_BYTES, Limits
 from store.records import SessionState, Written
 from store.sessions import Sessions
+from store.zones import agent_current_zone
 from tests.conftest import BEGINNING_MS, OpenStore, StoreOpener
 from tests.contract.made import AGENT, OTHER, content_of
 
@@ -213,3 +215,18 @@ async def test_a_snapshot_may_come_in_a_buffer(sessions: Sessions) -> None:
     for revision, sent in ((1, bytearray(content)), (1, content), (2, bytearray(content + b"y"))):
         assert (await sessions.write_session_state(AGENT, sent)).revision == revision
         assert content_of(await sessions.read_session_state(AGENT)) == bytes(sent)
+
+
+async def test_a_batch_that_breaks_off_stores_nothing(engine: Engine) -> None:
+    """Where a change fails in a way that nobody expects, what came before it in the batch is undone as well."""
+
+    class Unknown(WriteState):
+        """No engine knows this change."""
+
+    zone = agent_current_zone(AGENT)
+    with pytest.raises(KeyError):
+        await engine.apply([WriteState(zone, b"{}", BEGINNING_MS), Unknown(zone, b"{}", BEGINNING_MS)])
+    assert await engine.list_agents(10, None) == []
+    (written,) = await engine.apply([WriteState(zone, b"{}", BEGINNING_MS)])
+    assert isinstance(written, Written)
+    assert written.revision == 1
